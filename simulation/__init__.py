@@ -11,11 +11,14 @@ It imports nothing of the rest of the project. One module per concern:
 - `dynamics`: how leads react to what reps do
 - `engine`: the order of events
 - `scenarios`: changes of the company from some day on
+- `clientele`: the parameters of the customers
+- `customers`: what happens after a lead is won
 - `setting`: the arguments of a simulation
 - `facts`: the events, as rows
 - `recording`: the events as the CRM records them: late, twice, wrong, and only up to now
 - `deals`: the histories of deals
 - `contacts`: the contact data of people who do not exist
+- `columns`: columns of Arrow
 - `export`: the files, and the truth beside them
 - `shapes`: the export in the tables and columns of other CRMs
 - `truth`: the true conversion probability of a lead at a moment, and of a policy

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from simulation.export import CONTRACT, FORMATS, SimulationSummary, simulate
-from simulation.scenarios import SCENARIOS, Scenario
+from simulation.scenarios import CUSTOMER_SCENARIOS, SCENARIOS, Scenario
 from simulation.shapes import SHAPES
 from simulation.truth import POLICIES, Truth
 from simulation.world import COMPANIES
@@ -79,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scenario",
         metavar="NAME@DATE",
-        help=f"a change of the company from a day on: {', '.join(SCENARIOS)} (default: nothing)",
+        help=f"a change of the company from a day on: {', '.join(SCENARIOS)}; with customers "
+        f"{', '.join(CUSTOMER_SCENARIOS)} (default: nothing)",
     )
     parser.add_argument(
         "--attributes",
@@ -91,6 +92,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the CRM keeps histories of deals: stages, expected close dates and amounts",
     )
+    parser.add_argument(
+        "--customers",
+        action="store_true",
+        help="won leads become customers, who buy, ask for support, log in, get offers, and silently stop buying",
+    )
+    parser.add_argument(
+        "--contractual", action="store_true", help="customers have contracts with plans, and close them"
+    )
+    parser.add_argument("--customers-only", action="store_true", help="the same customers, without the tables of leads")
     return parser
 
 

@@ -121,4 +121,7 @@ def _following(lead: Ints, at: Ints, event_lead: Ints, event_at: Ints, horizon: 
 
 def micros(moments: npt.ArrayLike) -> Ints:
     """Return moments, in whatever array they come, as microseconds since 1970; those without a zone are UTC."""
+    if isinstance(moments, np.ndarray) and moments.dtype.kind == "M":
+        # pyarrow would read the numbers of days as microseconds
+        return moments.astype("datetime64[us]").astype(np.int64)
     return np.asarray(pa.array(moments, type=pa.timestamp("us", tz="UTC")).cast(pa.int64()).to_numpy())

@@ -3,15 +3,14 @@
 import calendar
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from enum import IntEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -20,9 +19,27 @@ from tqdm import tqdm
 
 from simulation.arrivals import Traits, endow, rep_skill
 from simulation.attributes import ATTRIBUTES, History, attributes_of, mapping_lines, shown
+from simulation.clientele import CONTRACTS, RETAIL, Clientele
+from simulation.columns import (
+    in_order,
+    joined,
+    lead_ids,
+    members,
+    money,
+    numbered,
+    repeated,
+    texts,
+    times,
+    words,
+)
 from simulation.contacts import contacts
+from simulation.customers.deeds import deeds
+from simulation.customers.people import mapping_lines as customer_mapping_lines
+from simulation.customers.people import others, people
+from simulation.customers.tables import Tables, customer_tables
+from simulation.customers.tables import true_tables as customer_truth
 from simulation.deals import DEAL_COLUMNS, ENDED, STAGES, eagerness, histories
-from simulation.draws import Bools, Floats, Ints
+from simulation.draws import Floats, Ints
 from simulation.engine import Columns, Course, run
 from simulation.facts import NOBODY, SYSTEM, AppointmentStatus, Direction, Outcome, ProjectStatus, Type
 from simulation.policy import Action
@@ -31,7 +48,7 @@ from simulation.scenarios import Scenario
 from simulation.setting import Setting
 from simulation.shapes import SHAPES
 from simulation.state import End
-from simulation.world import COMPANIES, DAY, NEVER, World
+from simulation.world import COMPANIES, DAY, World
 
 FORMATS = ("parquet", "csv")
 CONTRACT = "contract"
@@ -41,14 +58,14 @@ HORIZON_DAYS = 90
 AFTERMATH_DAYS = 180
 """Days for which the simulation continues after the end of the export, so that the truth has the ends of leads."""
 
+CUSTOMERS = 25_000
+"""Number of customers that are simulated at a time."""
+
 MAPPING = """\
 name: simulated_crm
 based_on: contract
-closes: {outcomes: [not_interested]}
 """
-
-_TIME = pa.timestamp("us", tz="UTC")
-_MONEY = pa.decimal128(18, 2)
+CLOSES = "closes: {outcomes: [not_interested]}\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +111,26 @@ class _Writer(Protocol):
 
 
 class _Files:
-    """The files of one folder, each opened with its first rows."""
+    """The files of one folder, each opened with its first rows: columns that later rows lack are null in them."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
         self._stack = stack
         self._writers: dict[str, _Writer] = {}
+        self._columns: dict[str, pa.Schema] = {}
         self.rows: Counter[str] = Counter()
 
     def write(self, name: str, columns: dict[str, pa.Array], file_format: str) -> None:
         table = pa.table(columns)
-        if name not in self._writers:
+        if name in self._columns:
+            table = pa.table(
+                {
+                    field.name: columns[field.name] if field.name in columns else pa.nulls(len(table), field.type)
+                    for field in self._columns[name]
+                }
+            )
+        else:
+            self._columns[name] = table.schema
             path = self._folder / f"{name}.{file_format}"
             if file_format == "csv":
                 writer = pyarrow.csv.CSVWriter(
@@ -132,6 +158,9 @@ def simulate(
     shape: str = "contract",
     attributes: bool = False,
     deals: bool = False,
+    customers: bool | Clientele = False,
+    contractual: bool = False,
+    customers_only: bool = False,
     chunk: int = 2_500,
 ) -> SimulationSummary:
     """Simulate a CRM and write its export.
@@ -166,6 +195,12 @@ def simulate(
         Whether leads have attributes (`simulation.attributes`), which act on what they do.
     deals : bool
         Whether the CRM keeps histories of deals (`simulation.deals`). Nothing else depends on it.
+    customers : bool or Clientele
+        Whether won leads become customers (`simulation.customers`), or their parameters. Nothing else depends on it.
+    contractual : bool
+        Whether these have contracts, and close them.
+    customers_only : bool
+        Whether to write the tables of customers alone; the customers are the same.
     chunk : int
         Number of leads that are simulated at a time: memory grows with it, the rows do not depend on it.
 
@@ -192,6 +227,9 @@ def simulate(
         raise ValueError(f"shape: expected one of {', '.join((CONTRACT, *SHAPES))}, found {shape!r}")
     if attributes and shape != CONTRACT:
         raise ValueError(f"attributes: expected them with shape {CONTRACT}, found {shape!r}, which has none of them")
+    clientele = _clientele(customers or customers_only, contractual=contractual)
+    if clientele is not None and shape != CONTRACT:
+        raise ValueError(f"customers: expected them with shape {CONTRACT}, found {shape!r}, which has none of them")
     if (scenario is None) != (scenario_date is None):
         raise ValueError(f"scenario: expected a name and a date, found {scenario} and {scenario_date}")
     setting = Setting(
@@ -203,6 +241,7 @@ def simulate(
         scenario=None if scenario is None or scenario_date is None else Scenario(scenario, scenario_date),
         attributes=attributes,
         deals=deals,
+        customers=clientele,
     )
     _refuse_to_overwrite(out)
     world, end = setting.world, setting.end_us
@@ -213,6 +252,7 @@ def simulate(
 
     faults: Counter[str] = Counter(dict.fromkeys(FAULTS, 0))
     mature, converted = 0, 0
+    won: list[tuple[Ints, Ints, Floats]] = []
     skill = rep_skill(world, seed)
     with ExitStack() as stack:
         crm, truth = _Files(partial, stack), _Files(partial / "truth", stack)
@@ -229,10 +269,17 @@ def simulate(
                 _add_attributes(tables, true_tables, traits, told, end)
             if deals:
                 _add_deals(tables, true_tables, world, traits, records, end, seed)
-            for name, columns in tables.items():
-                crm.write(name, columns, written)
-            for name, columns in true_tables.items():
-                truth.write(name, columns, "parquet")
+            if clientele is not None:
+                became = np.flatnonzero((course.end == End.WON) & (course.ended < end))
+                won.append((traits.numbers[became], course.ended[became], traits.intent[became]))
+                for name in ("interactions", "changes"):
+                    nobody = pa.nulls(len(next(iter(tables[name].values()))), pa.string())
+                    tables[name] = tables[name] | {"customer_id": nobody}
+            if not customers_only:
+                for name, columns in tables.items():
+                    crm.write(name, columns, written)
+                for name, columns in true_tables.items():
+                    truth.write(name, columns, "parquet")
             planted = records.interactions["fault"]
             faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
             is_mature = traits.created <= end - HORIZON_DAYS * DAY
@@ -240,8 +287,16 @@ def simulate(
             mature += int(is_mature.sum())
             converted += int((is_mature & in_time).sum())
             bar.update(last - first)
+        if setting.clientele is not None:
+            for tables, true_tables in _customers(setting, setting.clientele, won, leads_too=not customers_only):
+                for name, columns in tables.items():
+                    crm.write(name, columns, written)
+                for name, columns in true_tables.items():
+                    truth.write(name, columns, "parquet")
     rows = dict(crm.rows)
-    mapping: str | None = MAPPING + (f"tables:\n  leads:\n{mapping_lines()}" if attributes else "")
+    mapping: str | None = _mapping(
+        attributes=attributes and not customers_only, leads=not customers_only, customers=clientele is not None
+    )
     if shape != CONTRACT:
         rows, mapping = SHAPES[shape].write(partial, format), SHAPES[shape].mapping
     if mapping is not None:
@@ -260,6 +315,44 @@ def simulate(
         faults=dict(faults),
         conversion_rate=converted / mature if mature else None,
     )
+
+
+def _clientele(customers: bool | Clientele, *, contractual: bool) -> Clientele | None:
+    """Return the parameters of the customers, if there are any."""
+    if isinstance(customers, Clientele):
+        return replace(customers, contractual=contractual or customers.contractual)
+    if contractual and not customers:
+        raise ValueError("contractual: expected it with customers, found none")
+    return (CONTRACTS if contractual else RETAIL) if customers else None
+
+
+def _mapping(*, attributes: bool, leads: bool, customers: bool) -> str:
+    """Return the mapping that tells Leadline how to read the tables of the contract."""
+    tables = (f"  leads:\n{mapping_lines()}" if attributes else "") + (
+        f"  customers:\n{customer_mapping_lines()}" if customers else ""
+    )
+    return MAPPING + (CLOSES if leads else "") + (f"tables:\n{tables}" if tables else "")
+
+
+def _customers(
+    setting: Setting, clientele: Clientele, won: list[tuple[Ints, Ints, Floats]], *, leads_too: bool
+) -> Iterator[tuple[Tables, Tables]]:
+    """Yield the tables of the customers and their truth, by groups: those who were leads, and the others."""
+    numbers, created, intent = (np.concatenate(parts) for parts in zip(*won, strict=True))
+    other_numbers, other_created = others(clientele, setting.leads, setting.start, setting.end, setting.seed)
+    was_lead = np.repeat([True, False], [len(numbers), len(other_numbers)])
+    numbers, created = np.concatenate([numbers, other_numbers]), np.concatenate([created, other_created])
+    intent = np.concatenate([intent, np.zeros(len(other_numbers))])
+    for first in range(0, len(numbers), CUSTOMERS):
+        part = slice(first, first + CUSTOMERS)
+        group = people(clientele, numbers[part], created[part], intent[part], setting.seed, was_lead=was_lead[part])
+        done = deeds(clientele, group, setting.seed, setting.end_us // DAY)
+        of_lead = dict(zip(numbers[part].tolist(), intent[part].tolist(), strict=True))
+        intents = np.array([of_lead[number] for number in group.numbers.tolist()])
+        yield (
+            customer_tables(clientele, group, done, setting.end_us, setting.seed, leads=leads_too),
+            customer_truth(group, intents, done, setting.end_us),
+        )
 
 
 def _months_later(start: date, months: int) -> date:
@@ -286,35 +379,6 @@ def _publish(partial: Path, out: Path) -> None:
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def _times(values: Ints) -> pa.Array:
-    return pa.array(values, mask=values == NEVER).cast(_TIME)
-
-
-def _names(names: tuple[str, ...], codes: npt.NDArray[Any], missing: Bools | None = None) -> pa.Array:
-    return pa.array(names).take(pa.array(codes.astype(np.int64), mask=missing))
-
-
-def _members(enum: type[IntEnum], codes: npt.NDArray[Any], missing: Bools | None = None) -> pa.Array:
-    return _names(tuple(member.name.lower() for member in enum), codes, missing)
-
-
-def _numbered(prefix: str, numbers: npt.NDArray[Any], width: int) -> pa.Array:
-    digits = pc.utf8_lpad(pc.cast(pa.array(numbers + 1), pa.string()), width, "0")
-    return pc.binary_join_element_wise(prefix, digits, "")
-
-
-def _joined(left: pa.Array, right: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(left, right, "-")
-
-
-def _money(values: Floats, missing: Bools | None = None) -> pa.Array:
-    return pa.array(values, mask=missing).cast(_MONEY)
-
-
-def _lead_ids(numbers: Ints) -> pa.Array:
-    return _numbered("L", numbers, 7)
-
-
 def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> dict[str, dict[str, pa.Array]]:
     reps = tuple(f"rep-{number + 1:02d}" for number in range(world.reps))
     rows, appointments, projects = records.interactions, records.appointments, records.projects
@@ -322,67 +386,67 @@ def _crm_tables(world: World, traits: Traits, records: Records, seed: int) -> di
     # An orphan, or a row of an unknown type, is no copy of another row, so it has an id of its own.
     added = np.isin(rows["fault"], [FAULTS.index("orphan"), FAULTS.index("unknown_type")])
     performers = np.where(rows["performer"] == SYSTEM, world.reps, rows["performer"])
-    suffix = _names(("", "x"), added.astype(np.int64))
-    ordinal = pc.binary_join_element_wise(_numbered("", rows["number"], 1), suffix, "")
-    appointment_of = _numbered("A", appointments["lead"], 7)
+    suffix = words(("", "x"), added.astype(np.int64))
+    ordinal = pc.binary_join_element_wise(numbered("", rows["number"], 1), suffix, "")
+    appointment_of = numbered("A", appointments["lead"], 7)
     moved = appointments["moved_from"]
     return {
         "leads": {
-            "lead_id": _lead_ids(traits.numbers),
-            "source": _names(tuple(source.name for source in world.sources), traits.source),
-            "created_at": _times(traits.created),
+            "lead_id": lead_ids(traits.numbers),
+            "source": words(tuple(source.name for source in world.sources), traits.source),
+            "created_at": times(traits.created),
             **contacts(traits.numbers, seed),
-            "assigned_to": _names(reps, records.leads["assigned_to"]),
-            "property_value": _money(traits.value, ~traits.value_known),
+            "assigned_to": words(reps, records.leads["assigned_to"]),
+            "property_value": money(traits.value, ~traits.value_known),
             "zip_code": pa.array(traits.zip_code, mask=~traits.zip_known).cast(pa.string()),
-            "status": _names(LEAD_STATUS, records.leads["status"]),
-            "updated_at": _times(records.leads["updated"]),
+            "status": words(LEAD_STATUS, records.leads["status"]),
+            "updated_at": times(records.leads["updated"]),
         },
         "interactions": {
-            "interaction_id": _joined(_numbered("I", rows["lead"], 7), ordinal),
-            "lead_id": _lead_ids(rows["lead"]),
-            "type": _members(Type, rows["type"]),
-            "direction": _members(Direction, rows["direction"]),
-            "occurred_at": _times(rows["occurred"]),
-            "recorded_at": _times(rows["recorded"]),
-            "performed_by": _names((*reps, "system"), performers, performers == NOBODY),
-            "outcome": _members(Outcome, rows["outcome"], rows["outcome"] == Outcome.NONE),
-            "opened_at": _times(rows["opened"]),
-            "responded_at": _times(rows["responded"]),
+            "interaction_id": joined(numbered("I", rows["lead"], 7), ordinal),
+            "lead_id": lead_ids(rows["lead"]),
+            "type": members(Type, rows["type"]),
+            "direction": members(Direction, rows["direction"]),
+            "occurred_at": times(rows["occurred"]),
+            "recorded_at": times(rows["recorded"]),
+            "performed_by": words((*reps, "system"), performers, performers == NOBODY),
+            "outcome": members(Outcome, rows["outcome"], rows["outcome"] == Outcome.NONE),
+            "opened_at": times(rows["opened"]),
+            "responded_at": times(rows["responded"]),
         },
         "appointments": {
-            "appointment_id": _joined(appointment_of, _numbered("", appointments["number"], 1)),
-            "lead_id": _lead_ids(appointments["lead"]),
-            "booked_at": _times(appointments["booked"]),
-            "scheduled_at": _times(appointments["scheduled"]),
-            "status": _members(AppointmentStatus, appointments["status"]),
-            "ended_at": _times(appointments["ended"]),
+            "appointment_id": joined(appointment_of, numbered("", appointments["number"], 1)),
+            "lead_id": lead_ids(appointments["lead"]),
+            "booked_at": times(appointments["booked"]),
+            "scheduled_at": times(appointments["scheduled"]),
+            "status": members(AppointmentStatus, appointments["status"]),
+            "ended_at": times(appointments["ended"]),
             "rescheduled_from": pc.if_else(
-                pa.array(moved < 0), pa.scalar(None, pa.string()), _joined(appointment_of, _numbered("", moved, 1))
+                pa.array(moved < 0), pa.scalar(None, pa.string()), joined(appointment_of, numbered("", moved, 1))
             ),
         },
         "projects": {
-            "project_id": _joined(_numbered("P", projects["lead"], 7), _numbered("", projects["number"], 1)),
-            "lead_id": _lead_ids(projects["lead"]),
-            "value": _money(projects["value"]),
-            "cost": _money(projects["cost"]),
-            "status": _members(ProjectStatus, projects["status"]),
-            "proposed_at": _times(projects["proposed"]),
-            "closed_at": _times(projects["closed"]),
+            "project_id": joined(numbered("P", projects["lead"], 7), numbered("", projects["number"], 1)),
+            "lead_id": lead_ids(projects["lead"]),
+            "value": money(projects["value"]),
+            "cost": money(projects["cost"]),
+            "status": members(ProjectStatus, projects["status"]),
+            "proposed_at": times(projects["proposed"]),
+            "closed_at": times(projects["closed"]),
         },
         "changes": {
-            "change_id": _joined(
-                _numbered("H", changes["lead"], 7),
-                _joined(_names(("status", "owner"), changes["column"]), _numbered("", changes["number"], 1)),
+            "change_id": joined(
+                numbered("H", changes["lead"], 7),
+                joined(words(("status", "owner"), changes["column"]), numbered("", changes["number"], 1)),
             ),
-            "lead_id": _lead_ids(changes["lead"]),
-            "column_name": _names(CHANGED, changes["column"]),
+            "lead_id": lead_ids(changes["lead"]),
+            "column_name": words(CHANGED, changes["column"]),
             "value": pc.if_else(
                 pa.array(changes["column"] == CHANGED.index("status")),
-                _names(LEAD_STATUS, np.minimum(changes["value"], len(LEAD_STATUS) - 1)),
-                _names(reps, np.minimum(changes["value"], len(reps) - 1)),
+                words(LEAD_STATUS, np.minimum(changes["value"], len(LEAD_STATUS) - 1)),
+                words(reps, np.minimum(changes["value"], len(reps) - 1)),
             ),
-            "changed_at": _times(changes["changed"]),
+            "changed_at": times(changes["changed"]),
         },
     }
 
@@ -394,19 +458,19 @@ def _truth_tables(traits: Traits, course: Course, end: int) -> dict[str, dict[st
     chances = decisions["chances"][order]
     return {
         "decisions": {
-            "lead_id": _lead_ids(decisions["lead"][order]),
-            "decided_at": _times(decisions["at"][order]),
-            "action": _members(Action, decisions["action"][order]),
+            "lead_id": lead_ids(decisions["lead"][order]),
+            "decided_at": times(decisions["at"][order]),
+            "action": members(Action, decisions["action"][order]),
             **{f"probability_{action.name.lower()}": pa.array(chances[:, action]) for action in Action},
         },
         "leads": {
-            "lead_id": _lead_ids(traits.numbers),
-            "property_value": _money(traits.value),
+            "lead_id": lead_ids(traits.numbers),
+            "property_value": money(traits.value),
             "intent": pa.array(traits.intent),
-            "budget": _money(np.round(traits.budget, 2)),
+            "budget": money(np.round(traits.budget, 2)),
             "patience": pa.array(traits.patience),
-            "outcome": _members(End, course.end),
-            "outcome_at": _times(course.ended),
+            "outcome": members(End, course.end),
+            "outcome_at": times(course.ended),
         },
     }
 
@@ -419,7 +483,7 @@ def _add_attributes(
     end: int,
 ) -> None:
     """Add the attributes to the leads, their histories to the changes, and all of both to the truth."""
-    ids = _lead_ids(traits.numbers)
+    ids = lead_ids(traits.numbers)
     updated = np.zeros(len(traits.numbers), dtype=np.int64)
     changes, true = [], []
     for each in ATTRIBUTES:
@@ -429,15 +493,15 @@ def _add_attributes(
         for number, step in enumerate(history.steps):
             known = pa.array(step.since < end)
             updated = np.where(step.since < end, np.maximum(updated, step.since), updated)
-            value = _text(pa.array(step.values, mask=step.missing))
-            since = _times(step.since)
+            value = texts(pa.array(step.values, mask=step.missing))
+            since = times(step.since)
             first = number == 0
             nothing = np.zeros(len(traits.numbers))
             true.append(
                 pa.table(
                     {
                         "lead_id": ids,
-                        "name": _repeated(each.name, len(ids)),
+                        "name": repeated(each.name, len(ids)),
                         "value": value,
                         "since": since,
                         "intent": pa.array(history.intent if first else nothing),
@@ -448,14 +512,14 @@ def _add_attributes(
             )
             if each.history:
                 change_ids = pc.binary_join_element_wise(
-                    _numbered("H", traits.numbers, 7), f"attributes.{each.name}", str(number), "-"
+                    numbered("H", traits.numbers, 7), f"attributes.{each.name}", str(number), "-"
                 )
                 changes.append(
                     pa.table(
                         {
                             "change_id": change_ids,
                             "lead_id": ids,
-                            "column_name": _repeated(f"attributes.{each.name}", len(ids)),
+                            "column_name": repeated(f"attributes.{each.name}", len(ids)),
                             "value": value,
                             "changed_at": since,
                         }
@@ -463,8 +527,8 @@ def _add_attributes(
                 )
     tables["changes"] = _appended(tables["changes"], changes)
     known_until = pc.cast(pc.cast(tables["leads"]["updated_at"], pa.timestamp("us")), pa.int64()).to_numpy()
-    tables["leads"]["updated_at"] = _times(np.maximum(known_until, updated))
-    truth["attributes"] = _sorted(pa.concat_tables(true), "lead_id", "name", "since")
+    tables["leads"]["updated_at"] = times(np.maximum(known_until, updated))
+    truth["attributes"] = in_order(pa.concat_tables(true), "lead_id", "name", "since")
 
 
 def _add_deals(
@@ -483,22 +547,22 @@ def _add_deals(
         "project_id": projects["project_id"],
         "eagerness": pa.array(eagerness(world, traits, records.projects)),
     }
-    projects["value"] = _money(now["value"])
-    projects["expected_close_at"] = _times(now["expected_close_at"].astype(np.int64))
-    projects["stage"] = _names(STAGES + ENDED, now["stage"])
+    projects["value"] = money(now["value"])
+    projects["expected_close_at"] = times(now["expected_close_at"].astype(np.int64))
+    projects["stage"] = words(STAGES + ENDED, now["stage"])
     project = pa.array(told["project"])
     ids = projects["project_id"].take(project)
     column, value = told["column"], told["value"]
-    stage = _names(STAGES + ENDED, np.where(column == DEAL_COLUMNS.index("stage"), value, 0))
-    amount = pc.cast(_money(np.where(column == DEAL_COLUMNS.index("value"), value, 0.0)), pa.string())
+    stage = words(STAGES + ENDED, np.where(column == DEAL_COLUMNS.index("stage"), value, 0))
+    amount = pc.cast(money(np.where(column == DEAL_COLUMNS.index("value"), value, 0.0)), pa.string())
     plan = np.where(column == DEAL_COLUMNS.index("expected_close_at"), value, 0.0).astype(np.int64)
     changes = pa.table(
         {
-            "change_id": _joined(ids, _joined(_names(DEAL_COLUMNS, column), _numbered("", told["number"], 1))),
+            "change_id": joined(ids, joined(words(DEAL_COLUMNS, column), numbered("", told["number"], 1))),
             "lead_id": projects["lead_id"].take(project),
-            "column_name": _names(DEAL_COLUMNS, column),
-            "value": pc.choose(pa.array(column), stage, amount, _text(_times(plan))),
-            "changed_at": _times(told["changed"]),
+            "column_name": words(DEAL_COLUMNS, column),
+            "value": pc.choose(pa.array(column), stage, amount, texts(times(plan))),
+            "changed_at": times(told["changed"]),
             "project_id": ids,
         }
     )
@@ -508,20 +572,4 @@ def _add_deals(
 
 def _appended(columns: dict[str, pa.Array], more: list[pa.Table]) -> dict[str, pa.Array]:
     """Return the changes of some leads with more of them."""
-    return _sorted(pa.concat_tables([pa.table(columns), *more]), "lead_id", "changed_at", "change_id")
-
-
-def _sorted(table: pa.Table, *keys: str) -> dict[str, pa.Array]:
-    ordered = table.sort_by([(key, "ascending") for key in keys])
-    return dict(zip(ordered.column_names, ordered.columns, strict=True))
-
-
-def _repeated(text: str, count: int) -> pa.Array:
-    return pa.repeat(text, count)
-
-
-def _text(values: pa.Array) -> pa.Array:
-    """Return values as texts; times and dates as times in UTC."""
-    if pa.types.is_date(values.type) or pa.types.is_timestamp(values.type):
-        return pc.strftime(pc.cast(values, pa.timestamp("us")), "%Y-%m-%dT%H:%M:%SZ")
-    return pc.cast(values, pa.string())
+    return in_order(pa.concat_tables([pa.table(columns), *more]), "lead_id", "changed_at", "change_id")

@@ -1,14 +1,15 @@
 """Scenarios: named changes of the parameters of a company from some day on.
 
 `price_shock`, `source_mix`, `new_category` and `concept_change` change the world; `broken_feed` and `null_spike` change
-only the CRM. Traits of a lead depend on its creation, so they change for leads that arrive from that day on; parameters
-of events, such as the chance to win, change at once for all leads.
+only the CRM; `price_rise` and `outage` change the customers. Traits of a lead depend on its creation, so they change
+for leads that arrive from that day on; parameters of events, such as the chance to win, change at once for all leads.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
 
+from simulation.clientele import Clientele
 from simulation.world import Change, Source, World, midnight
 
 _SHIFTS = {"web": -0.23, "ads": 0.23}
@@ -70,6 +71,17 @@ SCENARIOS = tuple(_CHANGES)
 - `new_category`: 20 % of the new leads come from a new source, `social`.
 """
 
+_OF_CUSTOMERS: dict[str, Callable[[Clientele, int], Clientele]] = {
+    "price_rise": lambda clientele, at: replace(clientele, price_rise_at=at),
+    "outage": lambda clientele, at: replace(clientele, outage_at=at),
+}
+CUSTOMER_SCENARIOS = tuple(_OF_CUSTOMERS)
+"""The names of the scenarios that need customers.
+
+- `price_rise`: all prices rise by 20 %; customers buy less, and more of them leave.
+- `outage`: for three weeks customers cannot log in well, open many tickets, and are annoyed.
+"""
+
 
 @dataclass(frozen=True)
 class Scenario:
@@ -78,7 +90,7 @@ class Scenario:
     Attributes
     ----------
     name : str
-        One of `SCENARIOS`.
+        One of `SCENARIOS` or `CUSTOMER_SCENARIOS`.
     since : date
         Its first day.
 
@@ -93,15 +105,24 @@ class Scenario:
 
     def __post_init__(self) -> None:
         """Refuse an unknown scenario."""
-        if self.name not in _CHANGES:
-            raise ValueError(f"scenario: expected one of {', '.join(SCENARIOS)}, found {self.name!r}")
+        if self.name not in (*SCENARIOS, *CUSTOMER_SCENARIOS):
+            raise ValueError(
+                f"scenario: expected one of {', '.join((*SCENARIOS, *CUSTOMER_SCENARIOS))}, found {self.name!r}"
+            )
 
     def switched_on(self, world: World) -> World:
         """Return the world with the scenario; up to its day every row stays the same."""
+        if self.name in CUSTOMER_SCENARIOS:
+            return world
         if self.name == "new_category":
             # The source has its code from the start, and no lead before the day of the scenario.
             world = replace(world, sources=(*world.sources, replace(_SOCIAL, share=0.0)))
         return replace(world, change=Change(midnight(self.since), _CHANGES[self.name](world)))
+
+    def switched_on_for(self, clientele: Clientele) -> Clientele:
+        """Return the customers with the scenario; up to its day every row stays the same."""
+        change = _OF_CUSTOMERS.get(self.name)
+        return clientele if change is None else change(clientele, midnight(self.since))
 
     @classmethod
     def parse(cls, text: str) -> "Scenario":
@@ -117,5 +138,6 @@ class Scenario:
             return cls(name, date.fromisoformat(since))
         except ValueError as error:
             raise ValueError(
-                f"scenario: expected NAME@YYYY-MM-DD with one of {', '.join(SCENARIOS)}, found {text!r}"
+                "scenario: expected NAME@YYYY-MM-DD with one of "
+                f"{', '.join((*SCENARIOS, *CUSTOMER_SCENARIOS))}, found {text!r}"
             ) from error

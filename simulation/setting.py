@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from simulation.arrivals import Arrivals, arrive
-from simulation.scenarios import Scenario
+from simulation.clientele import Clientele
+from simulation.scenarios import CUSTOMER_SCENARIOS, Scenario
 from simulation.world import Faults, Source, World, midnight
 
 _FILE = Path("truth") / "simulation.json"
@@ -34,11 +35,13 @@ class Setting:
         Whether leads have attributes.
     deals : bool
         Whether the CRM keeps histories of deals.
+    customers : Clientele or None
+        The parameters of the customers, before a scenario changes them; None for a company of which nobody asks.
 
     Raises
     ------
     ValueError
-        If the scenario begins before the first day or after the last.
+        If the scenario begins before the first day or after the last, or needs customers and there are none.
     """
 
     company: World
@@ -49,13 +52,23 @@ class Setting:
     scenario: Scenario | None = None
     attributes: bool = False
     deals: bool = False
+    customers: Clientele | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a scenario that begins outside of the simulated time."""
+        """Refuse a scenario that begins outside of the simulated time, or changes what is not simulated."""
         if self.scenario is not None and not self.start <= self.scenario.since < self.end:
             raise ValueError(
                 f"scenario: expected a day from {self.start} on and before {self.end}, found {self.scenario.since}"
             )
+        if self.scenario is not None and self.scenario.name in CUSTOMER_SCENARIOS and self.customers is None:
+            raise ValueError(f"scenario: {self.scenario.name} expected customers, found none; simulate with customers")
+
+    @cached_property
+    def clientele(self) -> Clientele | None:
+        """The parameters of the customers, with the scenario in them."""
+        if self.customers is None or self.scenario is None:
+            return self.customers
+        return self.scenario.switched_on_for(self.customers)
 
     @cached_property
     def world(self) -> World:
@@ -87,6 +100,7 @@ class Setting:
             "company": asdict(self.company),
             # only where they are on: other exports stay as they were
             **{name: True for name in ("attributes", "deals") if getattr(self, name)},
+            **({} if self.customers is None else {"customers": asdict(self.customers)}),
         }
         (export / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         if self.scenario is not None:
@@ -134,4 +148,5 @@ class Setting:
             scenario=scenario,
             attributes=content.get("attributes", False),
             deals=content.get("deals", False),
+            customers=Clientele.read(content["customers"]) if "customers" in content else None,
         )

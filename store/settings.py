@@ -148,6 +148,8 @@ class Settings:
         The group that may read it (``LEADLINE_PUBLISHED_GROUP``); None for its owner alone.
     simulation_leads, simulation_months, simulation_seed : int
         Size and seed of the simulated CRM (``LEADLINE_SIMULATION_LEADS``, ``_MONTHS``, ``_SEED``).
+    simulation_customers : bool
+        Whether it has customers (``LEADLINE_SIMULATION_CUSTOMERS``).
     """
 
     home: Path
@@ -174,6 +176,7 @@ class Settings:
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
+    simulation_customers: bool
 
     @property
     def addresses_of_reports(self) -> tuple[str, ...]:
@@ -320,6 +323,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Settings:
             "LEADLINE_SIMULATION_MONTHS", values.get("LEADLINE_SIMULATION_MONTHS", "18"), least=1, most=MOST_MONTHS
         ),
         simulation_seed=whole_number("LEADLINE_SIMULATION_SEED", values.get("LEADLINE_SIMULATION_SEED", "22"), least=0),
+        simulation_customers=_switch("LEADLINE_SIMULATION_CUSTOMERS", values.get("LEADLINE_SIMULATION_CUSTOMERS", "1")),
     )
 
 

@@ -86,7 +86,9 @@ class Home:
         # the modules of a copy come before the installed ones
         python_path = {} if self.repository == REPOSITORY else {"PYTHONPATH": str(self.repository)}
         return {
-            **inherited, **ONE_THREAD, **python_path, "LEADLINE_HOME": str(self.path), **self.settings, **settings
+            **inherited, **ONE_THREAD, **python_path, "LEADLINE_HOME": str(self.path),
+            # most tests are about leads, and cost less without the models of customers
+            "LEADLINE_SIMULATION_CUSTOMERS": "0", **self.settings, **settings
         }  # fmt: skip
 
     def run(self, job: str = "whole_loop", *, as_users_do: bool = False, **settings: str) -> Finished:

@@ -23,7 +23,7 @@ from store.features.certificates import CompiledSql
 from store.features.compiled import microseconds
 from store.features.dbt_project import manifest_path, settings_of
 from store.features.parsed_dbt import in_parts
-from store.warehouse.warehouse import StaleFeaturesError, Warehouse
+from store.warehouse.warehouse import Extraction, StaleFeaturesError, Warehouse
 
 
 class DaysError(ValueError):
@@ -34,7 +34,9 @@ class Days(dg.Config):
     """The days to compute anew."""
 
     days: str = Field(description="The first and the last day, as 2026-03-01...2026-03-07, or one day. Days are UTC.")
-    view: str | None = Field(default=None, description="The feature view; needed only if several have days.")
+    view: str | None = Field(
+        default=None, description="The feature view; needed only if several of the source have days."
+    )
 
 
 def days_of(view: FeatureView) -> dg.DynamicPartitionsDefinition:
@@ -84,8 +86,8 @@ def recompute(
     StaleFeaturesError
         If the extraction, the settings or the SQL have changed since the build: days of two builds would mix.
     """
-    view = _view_of(config.view)
     extraction = warehouse.built_extraction()
+    view = _view_of(config.view, extraction)
     first, last = first_and_last(config.days, extraction.as_of)
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     if evidence.last != evidence.now:
@@ -192,8 +194,8 @@ def report_days(
     return sum(number for day, number in rows.items() if first <= day <= last)
 
 
-def _view_of(name: str | None) -> FeatureView:
-    views = {each.name: each for each in FEATURE_VIEWS.values() if each.by_day}
+def _view_of(name: str | None, extraction: Extraction) -> FeatureView:
+    views = {each.name: each for each in FEATURE_VIEWS.values() if each.by_day and not extraction.lacks(each.entity)}
     if name is None and len(views) == 1:
         return next(iter(views.values()))
     if name not in views:

@@ -26,7 +26,7 @@ class Question(dg.Config):
     )
     labels: list[str] = Field(default=[], description="Labels to add to the features.")
     view: str | None = Field(
-        default=None, description="The feature view; by default the view of the labels, or the only view."
+        default=None, description="The feature view; by default the view of the labels, or the only view of the source."
     )
 
 
@@ -50,7 +50,7 @@ def answer(
         If the question cannot be answered, with the reason.
     """
     try:
-        view = view_of(config.view, config.labels)
+        view = view_of(config.view, config.labels, warehouse.extraction())
         frame = features_at(
             config.entities, labels=config.labels, view=view.name, warehouse=warehouse, compiled=compiled.path
         )

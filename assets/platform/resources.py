@@ -46,6 +46,7 @@ class CrmSource:
         The time from which a person accepts the source as it is; None for no such time.
     state_dir, simulated : Path
     simulation_leads, simulation_months, simulation_seed : int
+    simulation_customers : bool
     """
 
     address: str | None
@@ -60,6 +61,7 @@ class CrmSource:
     simulation_leads: int
     simulation_months: int
     simulation_seed: int
+    simulation_customers: bool
 
     @classmethod
     def of(cls, chosen: Settings) -> CrmSource:
@@ -77,6 +79,7 @@ class CrmSource:
             simulation_leads=chosen.simulation_leads,
             simulation_months=chosen.simulation_months,
             simulation_seed=chosen.simulation_seed,
+            simulation_customers=chosen.simulation_customers,
         )
 
     @property
@@ -84,8 +87,12 @@ class CrmSource:
         """The address, or the folder of the simulated CRM, which may not be there yet."""
         if self.address is not None:
             return self.address
-        name = f"{self.simulation_leads}_leads_{self.simulation_months}_months_seed_{self.simulation_seed}"
-        return str(self.simulated / name)
+        earlier = self.simulated / (
+            f"{self.simulation_leads}_leads_{self.simulation_months}_months_seed_{self.simulation_seed}"
+        )
+        # a home that an earlier release filled goes on with its company
+        kept = not self.simulation_customers or earlier.exists()
+        return str(earlier if kept else f"{earlier}_with_customers")
 
     @property
     def in_home(self) -> Path | None:
@@ -97,7 +104,13 @@ class CrmSource:
         if self.address is None and not Path(self.place).exists():
             from simulation import simulate
 
-            simulate(Path(self.place), self.simulation_leads, months=self.simulation_months, seed=self.simulation_seed)
+            simulate(
+                Path(self.place),
+                self.simulation_leads,
+                months=self.simulation_months,
+                seed=self.simulation_seed,
+                customers=self.simulation_customers,
+            )
         return self.place
 
 

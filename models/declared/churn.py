@@ -19,9 +19,9 @@ def trees() -> BaseEstimator:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        learning_rate=0.1,
+        learning_rate=0.06,
         max_iter=100,
-        max_leaf_nodes=7,
+        max_leaf_nodes=4,
         min_samples_leaf=100,
         l2_regularization=1.0,
         max_features=0.3,
@@ -41,7 +41,7 @@ def logistic() -> BaseEstimator:
         [
             ("fill", SimpleImputer(strategy="median", add_indicator=True)),
             ("scale", StandardScaler()),
-            ("logistic", LogisticRegression(C=0.01, max_iter=1000)),
+            ("logistic", LogisticRegression(C=0.001, max_iter=1000)),
         ]
     )
 
@@ -50,7 +50,7 @@ def forest() -> BaseEstimator:
     """Return a random forest with leaves that are large enough for probabilities."""
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(n_estimators=200, min_samples_leaf=50, max_features=0.3)
+    return RandomForestClassifier(n_estimators=50, min_samples_leaf=50, max_features="sqrt")
 
 
 def churn(days: int) -> ModelDeclaration:

@@ -26,7 +26,7 @@ from store.settings import settings
 from store.source.reading.tables import first_line
 from store.source.values.functions import create_functions
 from store.warehouse.connection import Connection, Place, Scratch, columns_of, named
-from store.warehouse.warehouse import CLOCKS, StaleFeaturesError, Warehouse
+from store.warehouse.warehouse import CLOCKS, Extraction, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,8 @@ def features_at(
         compiled = compiled or current.compiled / "feature_store.json"
     build = read(compiled)
     with warehouse.connect() as connection:
-        asked_of = view_of(view, labels)
+        extraction = warehouse.extraction(connection)
+        asked_of = view_of(view, labels, extraction)
         key = asked_of.key
         frame = asked(entities, connection, key)
         with connection.scratch("asked", {*build.relations, *CLOCKS}) as space:
@@ -111,8 +112,8 @@ def features_at(
             return answer(connection, space, build, asked_of, checked(frame, clock, key), labels)
 
 
-def view_of(view: str | None, labels: Sequence[str]) -> FeatureView:
-    """Return the feature view that a question is about.
+def view_of(view: str | None, labels: Sequence[str], extraction: Extraction) -> FeatureView:
+    """Return the feature view that a question is about; by default the one that fits, of an entity of the source.
 
     Raises
     ------
@@ -131,7 +132,8 @@ def view_of(view: str | None, labels: Sequence[str]) -> FeatureView:
         raise QuestionError(f"labels: expected some of {sorted(known)}, found {unknown}.")
     if len(set(labels)) < len(labels):
         raise QuestionError(f"labels: expected each once, found {list(labels)}.")
-    candidates = set(FEATURE_VIEWS).intersection(*(views[label] for label in labels)) if view is None else {view}
+    there = {name for name, each in FEATURE_VIEWS.items() if not extraction.lacks(each.entity)}
+    candidates = there.intersection(*(views[label] for label in labels)) if view is None else {view}
     if len(candidates) != 1:
         raise QuestionError(
             f"view: expected the feature view of the question, found {sorted(candidates) or 'none'} for the labels "

@@ -264,6 +264,7 @@ TABLES: Mapping[str, Table] = {
                     name="kind",
                     vocabulary=("purchase", "refund", "payment", "chargeback"),
                     default="purchase",
+                    default_below_zero=("amount", "refund"),
                     words_kept=True,
                     categories=True,
                 ),

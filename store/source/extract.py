@@ -49,6 +49,7 @@ from store.source.reading.tables import Reading, shown_column
 from store.source.report import (
     ExtractionReport,
     changes_to_come,
+    closing_sentences,
     deleted_sentences,
     deletion_marks,
     mapping_sentences,
@@ -206,6 +207,7 @@ def extract(
             *(note for one in validated.values() for note in one.reading.notes),
             *value_sentences(validated),
             *zone_sentences(chosen, validated),
+            *closing_sentences(connection, validated),
             *converted.sentences,
             *far_facts,
             *unread_file_sentences(reader, bindings),

@@ -49,6 +49,8 @@ class Column:
         Whether rows with a value outside the vocabulary are ignored and not rejected.
     default : str or None
         The value that replaces a missing one.
+    default_below_zero : tuple of str and str, or None
+        A number, and the value that replaces a missing one where that number is negative.
     of_owner : bool
         Whether its value belongs to the column of the owner that the row names, and is read as that column is.
     altered : {"seldom", "with_people", "often", "freely"}
@@ -81,6 +83,7 @@ class Column:
     postal: bool = False
     selects: bool = False
     default: str | None = None
+    default_below_zero: tuple[str, str] | None = None
     of_owner: bool = False
     altered: Altered = "seldom"
     signed: bool = False

@@ -20,6 +20,7 @@ from store.source.opening import owners_in
 from store.source.reading.rows import BYTES, NESTED
 from store.source.reading.sources import Source
 from store.source.reading.tables import shown_column
+from store.source.record import Column
 from store.source.sql import of_source, one_row
 from store.source.values.texts import MISSING
 from store.sql import literals
@@ -187,7 +188,7 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
                 for column, count in one.missing_words.items()
             ),
             *(
-                (column, f"has no value in {count:,} rows: they count as {table.column(column).default}.")
+                (column, f"has no value in {count:,} rows: they count as {_default_of(table.column(column))}.")
                 for column, count in one.defaults.items()
             ),
             *((column, points.sentence) for column, points in one.points.items()),
@@ -196,6 +197,28 @@ def value_sentences(validated: Mapping[str, Validated]) -> Iterator[str]:
             *((column, plan_sentence(table.column(column), statuses)) for column, statuses in one.plans.items()),
         ]
         yield from (f"{name}.{column} {sentence}" for column, sentence in sentences if sentence is not None)
+
+
+def _default_of(column: Column) -> str:
+    if column.default_below_zero is None:
+        return str(column.default)
+    number, value = column.default_below_zero
+    return f"{column.default}, or as {value} where the {number} is negative"
+
+
+def closing_sentences(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield a sentence if customers can close and none has."""
+    if (
+        (one := validated.get("customers")) is None
+        or not one.binding.reads("closed_at")
+        or one.reading.part is not None
+    ):
+        return
+    if not one_row(connection, "select count(closed_at) from typed_customers where check_no is null")[0]:
+        yield (
+            "customers.closed_at has no value: customers count as having contracts, none of which has ended. If they "
+            "have no contracts, say so in the mapping (customers: {columns: {closed_at: {absent: true}}})."
+        )
 
 
 def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) -> Iterator[str]:

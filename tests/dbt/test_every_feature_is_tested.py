@@ -80,7 +80,9 @@ def _says_something(value: object) -> bool:
 ALL = [(view, column) for view in VIEWS for column in columns(view)]
 
 
-@pytest.mark.parametrize(("view", "column"), ALL, ids=lambda each: str(each["name"]) if isinstance(each, dict) else each)
+@pytest.mark.parametrize(
+    ("view", "column"), ALL, ids=lambda each: str(each["name"]) if isinstance(each, dict) else each
+)
 def test_feature_is_tested(view: str, column: dict[str, Any]) -> None:
     """A null or a 0 alone proves little: a column that is never filled passes such a test."""
     tests = [test for test in _unit_tests() if test["model"] == view]

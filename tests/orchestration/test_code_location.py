@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from models.declared.registry import DECLARATIONS
+from models.declared.registry import DECLARATIONS, SCORED_TABLES
 from tests.conftest import only_one_process
 from tests.homes import REPOSITORY, Home
 
@@ -165,8 +165,9 @@ def test_the_assets_follow_the_flow(location: dict[str, Any]) -> None:
         assert parents[f"retrain_decision/{model}"] == {f"drift/{model}", "source_health/crm"}
         # what a new champion was trained on is what the source is compared with
         assert f"champion/{model}" in parents["source_health/crm"]
-    assert parents["published/snapshot"] == {"marts/lead_scores", "marts/lead_score_history"}
-    assert parents["reports/dbt_docs"] == {"marts/lead_scores", "marts/lead_score_history"}
+    scored = {f"marts/{name}" for table in SCORED_TABLES.values() for name in (table.name, table.history)}
+    assert parents["published/snapshot"] == {*scored, "marts/customer_segments"}
+    assert parents["reports/dbt_docs"] == scored
     # models that only say what an increment has to compute are no assets: their readers depend on what these read
     assert parents["intermediate/closed_leads"] == {
         "intermediate/lead_closings", "intermediate/timeline", "staging/stg_leads"
@@ -187,7 +188,8 @@ def test_every_asset_can_be_materialized_as_it_is(location: dict[str, Any]) -> N
     """No button asks for partitions, or fails because it was pressed alone."""
     assert location["partitioned"] == []
     store = {name for name in location["assets"] if name.split("/")[0] in ("staging", "intermediate", "labels")}
-    assert store | {"features/lead_features", "features/feature_clock"} in map(set, location["together"])
+    views = {f"features/{name}" for name in ("lead_features", "customer_features", "feature_clock")}
+    assert store | views in map(set, location["together"])
 
 
 def test_data_tests_are_checks_as_are_census_and_hindsight(location: dict[str, Any]) -> None:
@@ -210,7 +212,7 @@ def test_one_job_does_everything_and_the_other_trains_nothing(location: dict[str
     everything = set(location["assets"])
     assert set(location["jobs"]["whole_loop"]) == everything
     trained = {name for name in everything if name.startswith(("training_set/", "candidate/", "champion/"))}
-    assert len(trained) == 9
+    assert len(trained) == 3 * len(DECLARATIONS)
     assert set(location["jobs"]["score_leads"]) == everything - trained
     assert location["schedules"] == {"nightly_scores": ["score_leads", "30 2 * * *", "RUNNING"]}
 

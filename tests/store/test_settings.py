@@ -33,6 +33,7 @@ def test_defaults() -> None:
     assert dict(found.horizon_days) == {}
     assert found.ui_addresses == ()
     assert (found.simulation_leads, found.simulation_months, found.simulation_seed) == (10_000, 18, 22)
+    assert found.simulation_customers
 
 
 def test_an_empty_environment_is_not_that_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,5 +494,8 @@ def test_no_text_is_a_formula_in_what_the_docs_export_for_a_spreadsheet(tmp_path
 
 @pytest.mark.parametrize("wrong", ["zip_prefix", "churn.zip_prefix", "conversion."])
 def test_a_confirmation_names_a_model_and_a_feature(wrong: str) -> None:
-    with pytest.raises(SettingError, match=f"of the models conversion, deal_value, next_best_action, found '{wrong}'"):
+    with pytest.raises(
+        SettingError,
+        match=f"of the models churn_30d, churn_60d, conversion, deal_value, next_best_action, found '{wrong}'",
+    ):
         settings({**HOME, "LEADLINE_CONFIRMED_FEATURES": f"conversion.a,{wrong}"})

@@ -64,6 +64,8 @@ REMEDIES: Mapping[str, str] = {
     "unknown_type": "Map the value in the source mapping (values)",
     "unknown_direction": "Map the value in the source mapping (values)",
     "unknown_status": "Map the value in the source mapping (values)",
+    "unknown_kind": "Map the value in the source mapping (values)",
+    "unknown_assigned": "Map the value in the source mapping (values)",
     "unknown_currency": "Map the value in the source mapping (values)",
     "unknown_flag": "Export the flag as true or false",
     "closed_without_time": "Enter the day of the closing in the CRM",

@@ -63,9 +63,17 @@ def typed_rows(
             )
         prepared += _worked(column, form, types)
         if column.default is not None:
-            typed.append(f"{value} is null as is_default_{name}")
+            is_default = f"{value} is null"
+            if column.free_text_limit is not None:
+                # a text that is left behind is no missing value
+                is_default += f" and coalesce(length(raw_{name}), 0) <= {column.free_text_limit}"
+            typed.append(f"{is_default} as is_default_{name}")
             results.append(f"is_default_{name}")
-            value = f"coalesce({value}, {literal(column.default)})"
+            value = (
+                f"coalesce({value}, {literal(column.default)})"
+                if column.free_text_limit is None
+                else f"case when {is_default} then {literal(column.default)} else {value} end"
+            )
         typed.append(f"{value} as {stated(stated_names, name)}")
         results.append(stated(stated_names, name))
         if isinstance(form, Flag):

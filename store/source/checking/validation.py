@@ -128,6 +128,13 @@ def validate(
     connection.execute(
         f"create table typed_{table.name} as {typed_rows(binding, reading, checks, types, dates, known_by)}"
     )
+    for column in table.columns:
+        if column.default_below_zero is not None:
+            number, value = column.default_below_zero
+            connection.execute(
+                f"update typed_{table.name} set {column.name} = {literal(value)} "
+                f"where is_default_{column.name} and {number} < 0"
+            )
     if table.attributes is not None:
         create_attributes(connection, binding)
     left_behind = _leave_behind(connection, binding)

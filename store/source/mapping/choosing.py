@@ -370,6 +370,13 @@ def choose_mapping(
     return fitting_mapping(None if folder is None else folder.name, found, models)
 
 
+def _has_customers(found: Mapping[str, Sequence[str]]) -> bool:
+    """Say whether a source without a mapping has customers who can be seen to leave; else they may be its leads."""
+    there = [name for name in CUSTOMERS if name in found and not is_another(TABLES[name], found[name])]
+    closes = "customers" in there and find_column("closed_at", found["customers"], "customers") is not None
+    return "transactions" in there or closes
+
+
 def fitting_mapping(folder: str | None, found: Mapping[str, Sequence[str]], models: Collection[str]) -> ChosenMapping:
     """Choose the shipped mapping that fits a source: by its name first, then in the order of `TRIED` and `RECOGNISED`.
 
@@ -395,7 +402,7 @@ def fitting_mapping(folder: str | None, found: Mapping[str, Sequence[str]], mode
     reasons |= tried | recognised if "leads" in found else recognised | tried
     # the mappings of the contract's own tables need each table under its own name
     absent = [name for name, table in TABLES.items() if name not in found and not table.optional]
-    if "leads" in absent and any(name in found and not is_another(TABLES[name], found[name]) for name in CUSTOMERS):
+    if "leads" in absent and _has_customers(found):
         absent = ["leads"] if any(name in found for name in ("appointments", "projects")) else []
     misses: dict[str, list[str]] = {}
     for name, reason in reasons.items():

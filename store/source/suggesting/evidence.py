@@ -271,6 +271,8 @@ class Profile:
         Files that are read in a form that the mapping must state.
     places : mapping of str to str
         By table, its file, if a shipped mapping fits and nothing was measured.
+    own : tuple of str
+        Tables of the contract itself that are read as they are.
     unions : mapping of str to tuple of Table
         By table of `tables` that is the union of several of the source: these.
     alike : tuple of tuple of str
@@ -291,6 +293,7 @@ class Profile:
     alike: tuple[tuple[str, ...], ...] = ()
     ends: Mapping[str, Ends] = field(default_factory=dict)
     fit: Mapping[tuple[str, str], Fit] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
 
 NEARLY = 0.98

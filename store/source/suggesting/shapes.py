@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from store.source.contract import TABLES, SourceContractError
+from store.source.contract import CUSTOMERS, TABLES, SourceContractError
+from store.source.mapping.binding import is_another, missing_columns
 from store.source.mapping.choosing import RECOGNISED, TRIED, choose_mapping, fitting_mapping
-from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping
+from store.source.mapping.forms import Names, PartMapping, SourceMapping, TableMapping, is_assembled
 from store.source.suggesting.names import bare_names, singular
 from store.source.suggesting.vocabulary import CONTACT_NAMES, spoken
 from store.source.values.texts import folded
@@ -69,20 +70,48 @@ def shape_of(columns: Mapping[str, Sequence[str]], folder: str | None, models: C
             for column in found
             if CONTACT_NAMES - {"name"} & set(bare_names(column, table))
         ),
-        says_ends=any(mapping.closes.model_dump().values()),
+        # customers end by a column of their own
+        says_ends=any(mapping.closes.model_dump().values()) or is_of_customers(mapping, columns),
         created=_creation_of(mapping, tables, columns),
-        attributes=_with_attributes(mapping),
+        attributes=_with_attributes(mapping, columns),
     )
 
 
-def _with_attributes(mapping: SourceMapping) -> dict[str, bool]:
+def is_of_customers(mapping: SourceMapping, columns: Mapping[str, Sequence[str]]) -> bool:
+    """Say whether a shipped mapping reads customers alone from a source."""
+    leads = mapping.tables.get("leads", TableMapping())
+    return not is_assembled(leads) and folded(leads.table or "leads") not in _names_of(mapping, columns)
+
+
+def _names_of(mapping: SourceMapping, columns: Mapping[str, Sequence[str]]) -> set[str]:
+    return {*map(folded, columns), *map(folded, mapping.recognised_by), *map(folded, mapping.names)}
+
+
+def own_tables(columns: Mapping[str, Sequence[str]], models: Collection[str]) -> tuple[str, ...]:
+    """Return the tables of customers that a source with leads has as the contract has them."""
+    if "leads" not in columns:
+        return ()
+    contract = choose_mapping(argument=IDENTITY, folder=None, found={}, models=models)
+    return tuple(
+        name
+        for name, table in TABLES.items()
+        if (name in CUSTOMERS or table.of == "customers")
+        and name in columns
+        and not is_another(table, columns[name])
+        and not missing_columns(contract, name, columns)
+    )
+
+
+def _with_attributes(mapping: SourceMapping, columns: Mapping[str, Sequence[str]]) -> dict[str, bool]:
     """Return the contract tables that have attributes, each table of the source once: whether they are one table."""
+    of_customers = is_of_customers(mapping, columns)
     found: dict[str, bool] = {}
     read: set[str] = set()
     for of in (name for name, table in TABLES.items() if table.attributes is not None):
         spec = mapping.tables.get(of, TableMapping())
         table = folded(spec.table or of)
-        if not spec.absent and table not in read:
+        lacks = (of_customers or TABLES[of].optional) and table not in _names_of(mapping, columns)
+        if not spec.absent and not lacks and table not in read:
             read.add(table)
             found[of] = not spec.union and spec.sql is None
     return found
@@ -101,7 +130,11 @@ def _fitting(
             if tables := tables_of(mapping, columns):
                 return mapping, "its columns are all there, in files of other names", tables
         return None
-    return None if fitting.name == IDENTITY else (fitting, "its tables and columns are all there", {})
+    if fitting.files:
+        return fitting, "its files are there", {}
+    if fitting.name == IDENTITY and not is_of_customers(fitting, columns):
+        return None
+    return fitting, "its tables and columns are all there", {}
 
 
 def _creation_of(

@@ -16,6 +16,7 @@ from store.source.mapping.choosing import LIKE_A_MAPPING, NO_MAPPING, choose_map
 from store.source.mapping.forms import AUTO, shipped_names
 from store.source.opening import check_source
 from store.source.reading.sources import Source, describe, open_source
+from store.source.reading.tables import Tables
 from store.source.suggesting.activities import appointments_lines, changes_lines, interactions_lines
 from store.source.suggesting.attributes import attributes_lines, fit_columns
 from store.source.suggesting.columns import is_time
@@ -27,10 +28,11 @@ from store.source.suggesting.layout import LEAD, Layout, layout
 from store.source.suggesting.leads import leads_lines
 from store.source.suggesting.left import what_is_left
 from store.source.suggesting.odd_files import OddFile, odd_files
+from store.source.suggesting.orders import orders_lines, orders_of
 from store.source.suggesting.outcomes import Outcomes
 from store.source.suggesting.profile import profile
 from store.source.suggesting.scratch import Scratch, Texts
-from store.source.suggesting.shapes import IDENTITY, Shape, shape_of
+from store.source.suggesting.shapes import IDENTITY, Shape, own_tables, shape_of
 from store.source.suggesting.suggestion import Answers, Draft, Line, NoMappingError, Question
 from store.source.suggesting.twins import as_unions, chosen_of, united
 from store.source.suggesting.without_times import ending_of, untimed, untimed_lines
@@ -100,10 +102,19 @@ def suggest(found: Profile, answers: Answers, shape: Shape | None = None) -> Dra
         _of_shape(shape, found, draft)
         return draft
     found = chosen_of(found, draft)
+    if found.own:
+        draft.notes.append(f"{', '.join(found.own)}: read as they are, for they are tables of the contract.")
     if (table := untimed(found)) is not None:
         untimed_lines(table, found, draft)
         what_is_left(table, found, draft)
         _files(found, {table.name}, draft)
+        return draft
+    if (table := orders_of(found)) is not None:
+        draft.line(("based_on",), IDENTITY, "", None)
+        orders_lines(table, found, draft)
+        what_is_left(table, found, draft)
+        _files(found, {table.name}, draft)
+        _zone(found, draft)
         return draft
     chosen, outcomes = _tables(found, draft)
     if not any(line.place[0] == "closes" for line in draft.lines):
@@ -263,14 +274,16 @@ def measured(source: str, models: Collection[str]) -> tuple[Profile, Shape | Non
             columns[name] = reader.columns()[name]
         except SourceContractError as error:
             unread[name] = str(error).splitlines()[0]
-    shape = shape_of(columns, None if reader.folder is None else reader.folder.name, models)
-    some: Mapping[str, Sequence[str]] = columns
+    tables = Tables(reader.columns().place, list(columns), reader.columns().others, columns.__getitem__)
+    shape = shape_of(tables, None if reader.folder is None else reader.folder.name, models)
+    own = own_tables(tables, models) if shape is None else ()
+    some: Mapping[str, Sequence[str]] = {name: found for name, found in columns.items() if name not in own}
     if shape is not None and shape.says_ends:
         # times without a zone are a question whatever the mapping
         some = {} if shape.created is None else {shape.created[0]: [shape.created[1]]}
     with _scratch(reader) as scratch:
         found = _profile(scratch, some, unread, odd)
-    return replace(found, places={name: reader.place(name) for name in columns}), shape
+    return replace(found, places={name: reader.place(name) for name in columns}, own=own), shape
 
 
 def _profile(

@@ -55,6 +55,14 @@ TABLE_NAMES: Mapping[str, Sequence[str]] = {
 }
 """Names of tables by contract table, in the singular."""
 
+ORDERS = frozenset(
+    words_of(
+        "order purchase sale transaction payment invoice receipt checkout bestellung kauf verkauf einkauf rechnung "
+        "umsatz buchung commande achat vente facture pedido compra venta factura"
+    )
+)
+"""Names of tables whose rows are bought, in the singular."""
+
 PEOPLE = frozenset(
     words_of(
         "lead prospect inquiry enquiry anfrage interessent application antrag request piste demande consulta person "
@@ -233,6 +241,35 @@ COLUMN_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
             "voraussichtlicher_abschluss date_cloture_prevue fecha_cierre_prevista fecha_cierre_estimada"
         ),
     },
+    "transactions": {
+        "customer_id": words_of(
+            "customer_id customer customer_no customer_number customer_key client client_id user user_id buyer "
+            "buyer_id member member_id account account_id kunde kunden_id kunden_nr kundennummer kundennr client_no "
+            "acheteur cliente cliente_id id_cliente comprador"
+        ),
+        "occurred_at": words_of(
+            "occurred_at order_date ordered_at purchase_date purchased_at transaction_date invoice_date sale_date "
+            "sold_at paid_at payment_date date timestamp datetime date_time time created_at created bestelldatum "
+            "bestellt_am kaufdatum rechnungsdatum datum zeitpunkt date_commande date_achat fecha_pedido "
+            "fecha_compra fecha"
+        ),
+        "recorded_at": words_of("recorded_at booked_at inserted_at erfasst_am gebucht_am saisi_le registrado_el"),
+        "kind": words_of("kind type transaction_type order_type art typ tipo"),
+        "amount": words_of(
+            "amount total total_amount total_price order_total order_amount order_value grand_total revenue sales "
+            "price value net_amount gross_amount betrag gesamtbetrag summe umsatz preis wert montant prix_total prix "
+            "monto importe precio"
+        ),
+        "cost": words_of("cost costs cost_price kosten einstandspreis cout coste costo"),
+        "discount": words_of("discount discount_amount rebate rabatt nachlass remise descuento"),
+        "quantity": words_of("quantity qty units items pieces menge anzahl stuckzahl quantite cantidad unidades"),
+        "currency": words_of("currency currency_code wahrung devise moneda"),
+        "product": words_of(
+            "product product_id product_name sku item item_id article artikel artikelnummer produkt produit articulo "
+            "producto"
+        ),
+        "channel": words_of("channel sales_channel store shop kanal filiale canal tienda magasin"),
+    },
     "changes": {
         "column_name": words_of(
             "column_name column field field_name property property_name attribute feld spalte champ campo"
@@ -365,6 +402,16 @@ WORDS: Mapping[tuple[str, str], Mapping[str, Sequence[str]]] = {
     ("interactions", "type"): _TYPES,
     ("interactions", "direction"): _DIRECTIONS,
     ("appointments", "status"): _APPOINTMENTS,
+    ("transactions", "kind"): {
+        "purchase": phrases(
+            "purchase, order, sale, sold, invoice, kauf, bestellung, verkauf, rechnung, achat, compra, venta"
+        ),
+        "refund": phrases(
+            "refund, return, returned, credit note, retoure, gutschrift, ruckerstattung, avoir, reembolso"
+        ),
+        "payment": phrases("payment, paid, zahlung, paiement, pago"),
+        "chargeback": phrases("chargeback, dispute, ruckbuchung, ruckbelastung, contracargo"),
+    },
     ("changes", "column_name"): {
         "status": phrases("status, stage, lead status, lifecycle stage"),
         "assigned_to": phrases("assigned to, owner, owner id, bearbeiter"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from models.declared.lead_features import LEAD_FEATURES
+from models.declared.registry import DECLARATIONS
 from models.declaring.attribute import Attribute
 from store.features.catalogue import COLUMNS, IMPORTANT, described, most_important, replace
 from store.features.dbt_project import described_columns
@@ -27,7 +28,8 @@ DESCRIBED = {
     "twin": {"description": "The same.", "data_type": "double precision", "meta": {**META, "dropped": "age"}},
 }
 MEASURED = {("lead_features", "age"): [0.25, False, "twin", 0.99, True]}
-IMPORTANCE: dict[str, dict[str, float]] = {"conversion": {"age": 0.5}, "deal_value": {}, "next_best_action": {}}
+IMPORTANT_TO_CONVERSION = [0.5 if name == "conversion" else None for name in DECLARATIONS]
+IMPORTANCE: dict[str, dict[str, float]] = {**{name: {} for name in DECLARATIONS}, "conversion": {"age": 0.5}}
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
@@ -50,9 +52,9 @@ def test_rows_carry_what_is_said_measured_and_learnt(connection: Connection) -> 
     said = ("temporal", "{}", "double precision", "days", "as_of", "never")
     assert found == [
         ("lead_features", "age", *(each.format("Its age.") for each in said), 0.25, False, "twin", 0.99, True, None,
-         0.5, None, None),
+         *IMPORTANT_TO_CONVERSION),
         ("lead_features", "twin", *(each.format("The same.") for each in said), None, None, None, None, None, "age",
-         None, None, None),
+         *(None for _ in DECLARATIONS)),
     ]  # fmt: skip
 
 
@@ -77,6 +79,7 @@ def test_attributes_are_described_after_the_features_of_the_project() -> None:
 def test_the_features_that_each_model_would_miss_most_come_first() -> None:
     columns = {f"f{number}": DESCRIBED["age"] for number in range(8)}
     importance = {
+        **{name: {} for name in DECLARATIONS},
         "conversion": {f"f{number}": number / 10 for number in range(7)},
         "deal_value": {"f0": -0.1},
         "next_best_action": {"f7": 0.25, "f1": 0.25},

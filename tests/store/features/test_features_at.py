@@ -236,7 +236,9 @@ def test_times_of_a_question_are_read_as_those_of_the_source_are(random_store: S
 
 
 def test_unknown_labels_tables_and_files_are_refused(random_store: Store, tmp_path: Path) -> None:
-    known = r"expected some of \['conversion', 'deal_value', 'next_action'\], found \['churn'\]"
+    known = (
+        r"expected some of \['churn_30d', 'churn_60d', 'conversion', 'deal_value', 'next_action'\], found \['churn'\]"
+    )
     with pytest.raises(QuestionError, match=known):
         ask(random_store, pd.DataFrame({"lead_id": ["L1"], "as_of": [AT]}), tmp_path, ["churn"])
     for entities in ("no.table", "nothing", str(tmp_path / "no.csv")):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from store.warehouse.connection import Connection
 
 SCORES, HISTORY = "lead_scores", "lead_score_history"
+OTHERS, OF_OTHERS = "customer_scores", "customer_score_history"
 
 PUBLISHED_SCORES = Standing(
     as_of={SCORES: "2026-06-30T00:00:00+00:00"},
@@ -142,8 +143,8 @@ class Place:
     warehouse: Warehouse
     publication: Publication
 
-    def build(self, day: int, *, scored: bool = True, leads: int = 30) -> None:
-        """Build the marts of a day of January 2026 as a run does: the history by appending, the scores anew."""
+    def build(self, day: int, *, scored: bool = True, leads: int = 30, customers: int = 0) -> None:
+        """Build the marts of a day of January 2026 as a run does: the histories by appending, the scores anew."""
         versions = "'c1' as conversion_model_version, 'a1' as action_model_version"
         if not scored:
             versions = "cast(null as text) as conversion_model_version, cast(null as text) as action_model_version"
@@ -169,9 +170,26 @@ class Place:
             f"{unscored} as action_unscored_reason {listed}",
             f"{history} limit 0",
             *([f"insert into {marts}.{HISTORY} {rows_of_day} {listed}"] if scored else []),
+            *self._others(f"timestamptz '2026-01-{day:02} 00:00:00+00' as as_of", customers),
         )
         if scored:
             self.train()
+
+    def _others(self, as_of: str, customers: int) -> list[str]:
+        """Return the statements that build the marts of another entity."""
+        marts = self.warehouse.engine.marts
+        rows_of_day = (
+            f"select 'C' || n as customer_id, {as_of}, 0.5 as churn_30d_probability, 'l1' as churn_30d_model_version, "
+            "cast(null as text) as churn_60d_model_version from generate_series(1, "
+        )
+        return [
+            f"drop table if exists {marts}.customer_segments",
+            f"create table {marts}.customer_segments as {rows_of_day}{customers}) as numbers (n)",
+            f"drop table if exists {marts}.{OTHERS}",
+            f"create table {marts}.{OTHERS} as {rows_of_day}{customers}) as numbers (n)",
+            f"create table if not exists {marts}.{OF_OTHERS} as {rows_of_day}0) as numbers (n)",
+            f"insert into {marts}.{OF_OTHERS} {rows_of_day}{customers}) as numbers (n)",
+        ]
 
     def train(self) -> None:
         """Have the ledger know both versions."""
@@ -410,6 +428,26 @@ def _folder(place: Place) -> Path:
     return Path(place.publication.path).parent
 
 
+def test_each_scored_table_is_guarded_previewed_and_taken_back(place: Place) -> None:
+    place.build(1, customers=40)
+    metadata = place.publish()
+    assert metadata["dagster/row_count"] == 70
+    assert {f"first_rows_{name}" for name in (SCORES, OTHERS)} <= set(metadata)
+    place.build(2, customers=7)
+    reason = place.refused()
+    assert f"marts.{OTHERS}: 40 customers are published, 7 would take their place" in reason
+    assert f"marts.{SCORES}" not in reason
+
+    lose(place)
+    with dg.DagsterInstance.ephemeral() as instance:
+        lost = why_lost(place.warehouse, place.publication, instance) or ""
+    assert "30 leads as of 2026-01-01T00:00:00+00:00 and 30 rows of history" in lost
+    assert "40 customers as of 2026-01-01T00:00:00+00:00 and 40 rows of history" in lost
+    if place.warehouse.engine.is_file:
+        with beside_what_is_published(place) as connection:
+            assert take_back(connection, lambda _: []) == {HISTORY: 30, OF_OTHERS: 40}
+
+
 def test_an_earlier_clock_takes_the_place_of_a_later_one_and_that_is_said(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,16 +472,16 @@ def test_a_new_warehouse_takes_the_whole_history_back_as_it_was_published(file: 
         file.publish()
     lose(file)
     with beside_what_is_published(file) as connection:
-        assert take_back(connection, lambda _: ["lead_id", "as_of"]) == {HISTORY: 60}
+        assert take_back(connection, lambda _: ["as_of"]) == {HISTORY: 60, OF_OTHERS: 0}
         ensure(connection)
-        assert take_back(connection, lambda _: ["lead_id", "as_of"]) == {HISTORY: 0}
+        assert take_back(connection, lambda _: ["as_of"]) == {HISTORY: 0, OF_OTHERS: 0}
         assert connection.execute(f"from marts.{HISTORY} except from {PUBLISHED}.marts.{HISTORY}").fetchall() == []
         never_null = connection.execute(
             "select column_name from duckdb_columns() where database_name <> $1 and table_name = $2 "
             "and not is_nullable order by 1",
             [PUBLISHED, HISTORY],
         ).fetchall()
-    assert never_null == [("as_of",), ("lead_id",)]
+    assert never_null == [("as_of",)]
 
 
 def test_an_older_warehouse_takes_back_what_its_ledger_does_not_know_and_not_what_was_removed(file: Place) -> None:
@@ -461,11 +499,11 @@ def test_an_older_warehouse_takes_back_what_its_ledger_does_not_know_and_not_wha
         ),
     )
     with beside_what_is_published(file) as connection:
-        assert take_back(connection, lambda _: []) == {HISTORY: 30}
-        assert take_back(connection, lambda _: []) == {HISTORY: 0}
+        assert take_back(connection, lambda _: []) == {HISTORY: 30, OF_OTHERS: 0}
+        assert take_back(connection, lambda _: []) == {HISTORY: 0, OF_OTHERS: 0}
         # at a clock that it has scored itself, and with a version that it has never trained
         connection.execute("delete from ml.ml_models where version = 'a1'")
-        assert take_back(connection, lambda _: []) == {HISTORY: 2}
+        assert take_back(connection, lambda _: []) == {HISTORY: 2, OF_OTHERS: 0}
 
 
 def test_a_lost_warehouse_is_known_by_what_it_has_published(place: Place) -> None:

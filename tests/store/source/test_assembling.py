@@ -246,7 +246,7 @@ def test_a_query_that_is_refused(sql: str, found: str, tmp_path: Path, run: Extr
         ("table: owner, on", "table: owners, on", ["join owner: expected a table 'owners', found call, contact, deal"]),
         ("deal_id: id}", "deal_id: ids}", ["names.deal, deal.csv: expected the column ids"]),
         ("        table: email\n", "        table: emails\n", ["table interactions: expected 'emails'"]),
-        ("lead_id: to, ", "", ["part emails: expected the columns lead_id, which every row needs"]),
+        ("lead_id: to, ", "", ["part emails: expected the columns lead_id or customer_id, which every row needs"]),
         (
             "deal_id: id}",
             "deal_id: id}}, stage: {columns: {wonn: extra}",

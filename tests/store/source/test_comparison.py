@@ -34,10 +34,13 @@ CASE = Path(__file__).parents[4] / "shared" / "cases" / "04_optional_column_rena
 MAPPING = "name: mine\nbased_on: contract\nclosing_outcomes: [not_interested]\n"
 
 
+OF_LEADS = ("leads", "interactions", "appointments", "projects", "changes")
+
+
 def company(leads: int = 40) -> Export:
     """Return a company with all columns: three interactions and a deal of each lead, two deals in three closed."""
     start = datetime(2024, 3, 1, 8, tzinfo=UTC)
-    export: Export = {name: [] for name in TABLES}
+    export: Export = {name: [] for name in OF_LEADS}
     for number in range(1, leads + 1):
         lead, created = f"L{number}", start + timedelta(days=number)
         outcome = ("not_interested", "reached", "")[number % 3]

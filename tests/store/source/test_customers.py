@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from models.declared.registry import DECLARATIONS
 from store.source.contract import SourceContractError
+from store.source.suggesting.suggest import measured, suggest, text_of
+from store.sql import literal
 from tests.store.source.exports import Extract, Query, Rows, write_csv
+from tests.store.source.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from store.source.report import ExtractionReport
 
 Export = dict[str, Rows]
 NIGHT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -54,6 +60,8 @@ def customers() -> Export:
             bought("C1", "2024-01-07T08:00:00Z", "refund", "-100.50", "-1", "EUR", "roof"),
             # this customer has no row of its own
             bought("C9", "2024-01-08T08:00:00Z", "", "50", "1", "", ""),
+            bought("C9", "2024-01-09T08:00:00Z", "", "-20", "1", "", ""),
+            bought("C9", "2024-01-09T08:00:00Z", "gift", "50", "1", "EUR", ""),
         ],
         "tickets": [
             ticket("T1", "C9", "2024-02-01T08:00:00Z", "2024-02-02T08:00:00Z", "bug"),
@@ -63,6 +71,7 @@ def customers() -> Export:
             used("C1", "2024-02-01T08:00:00Z", "", ""),
             used("C1", "2024-02-01T08:00:00Z", "", ""),
             used("ada@example.org", "2024-02-01T09:00:00Z", "export", "3"),
+            used("C9", "2024-02-01T09:00:00Z", "a page " * 20, "3"),
         ],
         "offers": [offer("O1", "C1", "2024-02-05T08:00:00Z", "10", "random", "2024-02-06T08:00:00Z")],
         "interactions": [
@@ -93,14 +102,21 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
     ]
     assert query("select (select count(*) from raw.leads), (select count(*) from raw.projects)") == [(0, 0)]
     assert query("select count(distinct transaction_id), min(amount), min(quantity) from raw.transactions") == [
-        (4, Decimal("-100.5"), -1)
+        (5, Decimal("-100.5"), -1)
     ]
-    assert query("select count(distinct usage_id), count(*) filter (metric = 'login') from raw.usage") == [(3, 2)]
-    assert query("select table_name, key, column_name, reason from raw.rejects order by key") == [
+    assert query("select kind, count(*) from raw.transactions group by 1 order by 1") == [
+        ("purchase", 3),
+        ("refund", 2),
+    ]
+    assert query("select count(distinct usage_id), count(*) filter (metric = 'login') from raw.usage") == [(4, 2)]
+    key = "case table_name when 'transactions' then '…' else key end as key"
+    assert query(f"select table_name, {key}, column_name, reason from raw.rejects order by table_name, key") == [
         ("interactions", "I2", "customer_id", "orphan"),
         ("interactions", "I3", "customer_id", "missing_required"),
         ("tickets", "T2", "customer_id", "orphan"),
+        ("transactions", "…", "kind", "unknown_kind"),
     ]
+    assert query("select count(message) from raw.rejects") == [(4,)]
     text = str([query(f"from raw.{name}") for name in ("customers", "usage", "changes", "rejects")])
     assert "@" not in text
     assert "Ada" not in text
@@ -110,7 +126,8 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
         "The source has customers alone, and no leads.",
         "transactions.transaction_id is not in the source: it is made of customer_id, occurred_at, amount, product, "
         "and equal rows are numbered. Rows that were recorded twice count twice.",
-        "transactions: amounts without a currency, in 1 row, count as EUR.",
+        "transactions: amounts without a currency, in 2 rows, count as EUR.",
+        "transactions.kind has no value in 2 rows: they count as purchase, or as refund where the amount is negative.",
         "offers.cost has no currency: it counts as EUR.",
     ):
         assert said in report.assumptions
@@ -246,14 +263,11 @@ def test_a_source_without_leads_and_customers(export: Export, customers: Export,
     mapping = "name: mine\nbased_on: contract\ntables: {leads: {absent: true}}\n"
     with pytest.raises(SourceContractError, match="expected a table leads, or customers or transactions"):
         run(_write(tmp_path / "absent", export, mapping))
-    mapping = mapping.replace("}}", "}, customers: {absent: true}, transactions: {absent: true}}")
-    with pytest.raises(SourceContractError, match="found that all are absent"):
-        run(_write(tmp_path / "absent", export, mapping))
     with pytest.raises(SourceContractError, match="table leads: expected 'leads'"):
         run(write_csv(tmp_path / "projects", {"projects": export["projects"], **customers}))
     for row in customers["transactions"]:
         row["occurred_at"] = "soon"
-    with pytest.raises(SourceContractError, match=r"expected transactions, found 4 rows of which none fits \(4 unpars"):
+    with pytest.raises(SourceContractError, match=r"expected transactions, found 6 rows of which none fits \(6 unpars"):
         run(write_csv(tmp_path / "unfit", {"transactions": customers["transactions"]}))
 
 
@@ -281,6 +295,33 @@ def test_transactions_that_write_keys_otherwise(customers: Export, tmp_path: Pat
     tables["customers"] = [{**customers["customers"][0], "customer_id": f"{number}"} for number in range(20, 40)]
     with pytest.raises(SourceContractError, match="one of them has leading zeros"):
         run(write_csv(tmp_path / "zeros", tables))
+
+
+def test_customers_in_a_database(customers: Export, server: Server, tmp_path: Path, run: Extract) -> None:
+    """A customer that began with a transaction of an earlier extraction, which is not read again, may have a ticket."""
+    for table in ("transactions", "tickets"):
+        columns = [f"{name} {'timestamptz' if name.endswith('_at') else 'text'}" for name in customers[table][0]]
+        server.do(f"create table {table} ({', '.join(columns)})")
+        for row in customers[table]:
+            values = ", ".join(literal(each) if each else "null" for each in row.values())
+            server.do(f"insert into {table} values ({values})")
+    path = tmp_path / "own.yml"
+    path.write_text(
+        "name: mine\nbased_on: contract\ntables: {transactions: {watermark: occurred_at, overlap_minutes: 0}}\n"
+    )
+
+    def night(days: int) -> ExtractionReport:
+        present = NIGHT + timedelta(days)
+        return run(server.address, warehouse=server.address, mapping=str(path), state_dir=tmp_path, present=present)
+
+    night(0)
+    marker = "select entities, customers_close, value_currency from raw.extraction"
+    assert server.rows(marker) == [('["customer"]', False, "EUR")]
+    assert server.rows("select count(*), min(amount) from raw.transactions") == [(5, Decimal("-100.50"))]
+    server.do("insert into tickets values ('T3', 'C1', '2024-04-30T08:00:00Z', null, 'bug')")
+    report = night(1)
+    assert (report.tables["transactions"].rows_read, report.tables["tickets"].rows_new) == (2, 1)
+    assert server.rows("select ticket_id from raw.tickets order by 1") == [("T1",), ("T3",)]
 
 
 def test_a_file_of_purchases_whose_columns_spaces_part(tmp_path: Path, run: Extract, query: Query) -> None:
@@ -318,4 +359,32 @@ def test_the_purchases_of_cdnow(run: Extract, query: Query) -> None:
     ]
     assert query("select value_currency, entities, customers_close from raw.extraction") == [
         ("USD", json.dumps(["customer"]), False)
+    ]
+
+
+def test_a_plain_table_of_orders_is_mapped(tmp_path: Path, run: Extract, query: Query) -> None:
+    """Who bought, when and for how much is enough; a table of people beside it is left."""
+    rows = [
+        {
+            "Order No": 1000 + number,
+            "Customer": f"K{number % 7}",
+            "Order Date": f"{1 + number % 28:02}.03.2024",
+            "Total": f"{10 + number},50",
+            "Type": "Return" if number % 9 == 0 else "Sale",
+            "Article": f"A{number % 3}",
+            "Currency": "eur",
+        }
+        for number in range(60)
+    ]
+    folder = write_csv(tmp_path / "crm", {"Orders": rows, "staff": [{"name": "Ada", "team": "north"}]})
+    found, shape = measured(str(folder), DECLARATIONS)
+    (folder / "mapping.yml").write_text(
+        text_of(suggest(found, {}, shape), str(folder), {}, DECLARATIONS, for_home=False)
+    )
+    report = run(folder)
+    assert (report.tables["transactions"].rows_new, report.unread) == (60, ["staff.csv"])
+    amounts = "select kind, count(*), max(amount), min(currency), min(customer_id) from raw.transactions group by kind"
+    assert sorted(query(amounts)) == [
+        ("purchase", 53, Decimal("69.50"), "EUR", "K0"),
+        ("refund", 7, Decimal("64.50"), "EUR", "K0"),
     ]

@@ -111,15 +111,17 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ("name: x\nbased_on: nothing", f"line 2, based_on: expected one of {', '.join(shipped_names())} (a"),
         (
             "name: x\ntables: {lead: {}}",
-            "line 2, tables.lead: expected one of leads, interactions, appointments, projects, changes, found "
-            "'lead'. Write 'leads', if that is meant.",
+            f"line 2, tables.lead: expected one of {', '.join(TABLES)}, found 'lead'. Write 'leads', if that is meant.",
         ),
         (
             "name: x\ntables: {changes: {values: {value: {a: b}}}}",
-            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id (a text), found "
-            "'value'",
+            "tables.changes.values.value: expected one of change_id, lead_id, column_name, project_id, customer_id (a "
+            "text), found 'value'",
         ),
-        ("name: x\ntables: {leads: {absent: true}}", "expected a table of leads, found that it is absent"),
+        (
+            "name: x\ntables: {leads: &no {absent: true}, customers: *no, transactions: *no}",
+            "expected a table of leads or of customers (customers or transactions), found that all are absent",
+        ),
         ("name: x\ntables: {leads: {columns: {phone: tel}}}", "tables.leads.columns.phone: expected one of lead_id"),
         (
             "name: x\ntables: {leads: {units: {zip_code: 2}}}",

@@ -109,9 +109,10 @@ def test_marts_reach_readers_unless_they_would_lose_them(warehouse: Warehouse, t
             for mart in (key.path[-1] for key in published_snapshot().asset_deps[published_snapshot().key]):
                 count = 40 if mart in HISTORIES else leads
                 connection.execute(
-                    f"create or replace table marts.{mart} as select 'L' || i as lead_id, "
+                    f"create or replace table marts.{mart} as select 'L' || i as lead_id, i as customer_id, "
                     "timestamptz '2026-01-01' as as_of, 'v1' as conversion_model_version, "
-                    f"'a1' as action_model_version from range({count}) as numbers (i)"
+                    "'a1' as action_model_version, 'l1' as churn_30d_model_version, 'l2' as churn_60d_model_version "
+                    f"from range({count}) as numbers (i)"
                 )
             connection.execute(
                 "create or replace table raw.extraction as select now() as as_of, 'x' as source, "
@@ -127,5 +128,5 @@ def test_marts_reach_readers_unless_they_would_lose_them(warehouse: Warehouse, t
         publish(3)
     assert failure.value.description.startswith(f"{tmp_path}: expected marts that lose nothing of the published ones")
     assert len(pd.read_parquet(tmp_path / "lead_scores.parquet")) == 40
-    assert publish(39)["dagster/row_count"] == 39
+    assert publish(39)["dagster/row_count"] == 2 * 39
     assert len(pd.read_parquet(tmp_path / "lead_scores.parquet")) == 39
