@@ -188,8 +188,7 @@ def with_features(sql: str, leaks: Sequence[Leak], subject: Subject) -> str:
         joined += (
             f" left join (select observed.{key}, observed.as_of, {aggregates} from {observations} as observed "
             f"left join {over} as facts on observed.{key} = facts.{key} "
-            f"group by observed.{key}, observed.as_of) as over_{number} on "
-            + same.format("observed", f"over_{number}")
+            f"group by observed.{key}, observed.as_of) as over_{number} on " + same.format("observed", f"over_{number}")
         )
         listed += [f"over_{number}.{leak.name}" for leak in members]
     return (

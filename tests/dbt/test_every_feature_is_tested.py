@@ -34,6 +34,7 @@ CATALOGUE = {
         "count",
         "currency",
         "days",
+        "flag",
         "hour_of_day",
         "hours",
         "per_day",

@@ -11,8 +11,8 @@ import pytest
 from tests.dbt import customers_oracle
 from tests.dbt.customers_oracle import churned
 from tests.dbt.features_oracle import expected_features
-from tests.dbt.view_columns import columns
 from tests.dbt.random_crm import ATTRIBUTE_FEATURES, ATTRIBUTES, CLOCK, CLOSES, CLOSING_OUTCOMES, random_crm
+from tests.dbt.view_columns import columns
 from tests.dbt.warehouses import DuckDB
 
 if TYPE_CHECKING:

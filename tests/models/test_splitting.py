@@ -48,6 +48,19 @@ def test_leads_of_the_same_moment_are_ordered_by_key():
     assert held_out.cut == again.cut
 
 
+def test_of_entities_that_last_the_last_observations_are_held_out():
+    churn = DECLARATIONS["churn_30d"].with_horizon(10)
+    frame = leads([0, 0, 0, 5], offsets=(1, 11, 21, 31, 41)).rename(columns={"lead_id": "customer_id"})
+    frame = frame.assign(churned_30d=np.arange(len(frame)) % 2)
+    split = temporal_split(frame, churn)
+    # 6 of 20 observations: the last of the customers of day 0, and two of the one of day 5, from day 36 on
+    assert split.cut == START + pd.Timedelta(days=31)
+    assert (frame.loc[split.test, "as_of"] >= split.cut).all()
+    assert split.test.sum() == 8, "all observations of the moment of the cut"
+    assert frame.loc[split.train, "as_of"].max() + pd.Timedelta(days=10) == split.cut
+    assert (split.train_entities, split.test_entities) == (4, 4)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 300), min_size=2, max_size=40), st.sampled_from([0.1, 0.3, 0.5]))
 def test_no_lead_on_both_sides_and_nothing_learnt_from_the_future(created, share):

@@ -25,8 +25,8 @@ at_moments as (
         customers.customer_id,
         grid.as_of_us,
         closings.closed_us,
-        sum(purchases.purchases) over so_far as purchases,
-        coalesce(sum(purchases.spent) over so_far, 0) as spent,
+        cast(sum(purchases.purchases) over so_far as bigint) as purchases,
+        cast(coalesce(sum(purchases.spent) over so_far, 0) as decimal(18, 2)) as spent,
         max(purchases.last_purchase_us) over so_far as last_purchase_us
     from {{ ref('stg_customers') }} as customers
     inner join {{ ref('customer_grid') }} as grid on customers.known_us < grid.as_of_us

@@ -48,9 +48,9 @@ running as (
         customer_id,
         as_of_us,
         days,
-        sum(is_login) over so_far as logins,
-        sum(1 - is_login) over so_far as uses,
-        sum(quantity) over so_far as quantity,
+        cast(sum(is_login) over so_far as bigint) as logins,
+        cast(sum(1 - is_login) over so_far as bigint) as uses,
+        cast(sum(quantity) over so_far as decimal(18, 2)) as quantity,
         max(case when is_login = 1 then known_us end) over so_far as last_login_us,
         min(known_us) over so_far as first_us
     from moments
