@@ -35,6 +35,9 @@
     'products': "of_product_so_far = 1",
     'gaps': "fact = 'purchase' and purchase_before_us is not null",
 } -%}
+{%- set summed = [
+    'purchased', 'discounted', 'quantity', 'refunded', 'purchased_at_cost', 'cost_amount', 'resolution_us', 'gap_seconds',
+] -%}
 {%- set windows = [('30d', 30), ('60d', 60), ('90d', 90), ('180d', 180), ('365d', 365), ('lifetime', none)] -%}
 
 {#- Called outside of the condition, so that dbt sees the dependency whatever attributes there are. -#}
@@ -94,7 +97,7 @@ aggregated as (
         {%- for _ in counted_ever | batch(2) %}
         {{ sum_in_window('facts.ever_' ~ loop.index) }} as ever_{{ loop.index }},
         {%- endfor %}
-        {%- for name in ['purchased', 'discounted', 'quantity', 'refunded', 'purchased_at_cost', 'cost_amount', 'resolution_us', 'gap_seconds'] %}
+        {%- for name in summed %}
         cast(sum(facts.{{ name }}) as bigint) as {{ name }},
         {%- endfor %}
         cast(sum(facts.gap_seconds * facts.gap_seconds) as bigint) as squared_gap_seconds,
