@@ -280,8 +280,8 @@ def simulate(
                     crm.write(name, columns, written)
                 for name, columns in true_tables.items():
                     truth.write(name, columns, "parquet")
-            planted = records.interactions["fault"]
-            faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
+                planted = records.interactions["fault"]
+                faults.update({name: int((planted == code).sum()) for code, name in enumerate(FAULTS)})
             is_mature = traits.created <= end - HORIZON_DAYS * DAY
             in_time = (course.end == End.WON) & (course.ended - traits.created < HORIZON_DAYS * DAY)
             mature += int(is_mature.sum())

@@ -15,12 +15,22 @@ if TYPE_CHECKING:
 
 
 def trees() -> BaseEstimator:
-    """Return small, strongly regularised boosted trees."""
+    """Return small, strongly regularised boosted trees.
+
+    All parameters of this module were chosen by forward-chaining cross-validation inside the training sides of two
+    sources: purchases of CDNOW (2,357 customers, 18 months) and a simulated company without contracts (2,552 customers,
+    10,000 leads, seed 22). The rows were ordered by ``as_of``; the last three fifths were predicted in three parts,
+    each from rows whose label had matured before it began. 36 combinations of learning rate (.03, .06, .1), trees (50,
+    100), leaves (4, 7, 15) and leaf size (100, 200) were compared on the first source, and twelve, some of them with
+    200 trees, on the second. These trees lie within .5 % of the lowest log-loss over 30 and 60 days on both (.3442 and
+    .4450, .5065 and .3685), and take the least time. More and larger trees lost up to 4 % on CDNOW. The AUC of the
+    held-out rows was known for other parameters when these were chosen.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(
-        learning_rate=0.06,
-        max_iter=100,
+        learning_rate=0.1,
+        max_iter=50,
         max_leaf_nodes=4,
         min_samples_leaf=100,
         l2_regularization=1.0,
@@ -30,7 +40,11 @@ def trees() -> BaseEstimator:
 
 
 def logistic() -> BaseEstimator:
-    """Return a logistic regression on scaled columns; missing values are filled and marked."""
+    """Return a logistic regression on scaled columns; missing values are filled and marked.
+
+    Of six strengths from .0003 to 1, this one lay within .3 % of the lowest log-loss on both sources. Weaker
+    regularisation lost 8 % over 60 days on CDNOW at .01, and more beyond.
+    """
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -47,7 +61,11 @@ def logistic() -> BaseEstimator:
 
 
 def forest() -> BaseEstimator:
-    """Return a random forest with leaves that are large enough for probabilities."""
+    """Return a random forest with leaves that are large enough for probabilities.
+
+    Twice as many trees gained .1 % and took twice the time; smaller and larger leaves, and three tenths of the features
+    per split, gained nothing.
+    """
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(n_estimators=50, min_samples_leaf=50, max_features="sqrt")

@@ -6,7 +6,7 @@ from enum import IntEnum
 import numpy as np
 
 from simulation.clientele import Clientele
-from simulation.customers.days import TICKETS, Mood, days
+from simulation.customers.days import Mood, days
 from simulation.customers.people import CHANNELS, People
 from simulation.draws import Floats, Ints, Keys, stream_keys, uniform_at
 from simulation.engine import Columns
@@ -284,10 +284,9 @@ def _delay(uniform: Floats, late: Floats, share: float) -> Ints:
 
 
 def _tickets(keys: Keys, columns: Columns) -> Columns:
-    # at the start of the day, so that one that is closed within the day before the next begins
     opened = _hour(keys, columns["row"], columns["day"], _Draw.TICKET_HOUR, 7, 20)
     resolved = opened + (columns["hours"] * HOUR).astype(np.int64)
-    return {"row": columns["row"], "opened": opened, "resolved": resolved, "kind": columns["kind"] % len(TICKETS)}
+    return {"row": columns["row"], "opened": opened, "resolved": resolved, "kind": columns["kind"]}
 
 
 def _usage(keys: Keys, columns: Columns) -> Columns:

@@ -110,7 +110,7 @@ class People:
 
 def others(clientele: Clientele, leads: int, start: date, end: date, seed: int) -> tuple[Ints, Ints]:
     """Return number and creation of the customers who never were leads; their numbers follow those of the leads."""
-    count = round(clientele.others * leads)
+    count = max(1, round(clientele.others * leads))
     numbers = leads + np.arange(count)
     rows = np.arange(count)
     draws = Draws(seed, "customers without a lead", numbers)

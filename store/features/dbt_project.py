@@ -15,6 +15,7 @@ from models.declaring.attribute import Attribute
 from models.declaring.declaration import Horizons
 from store.places import PROJECT
 from store.settings import dbt_database, dbt_target
+from store.source.contract import ENTITIES
 from store.warehouse.warehouse import Extraction
 
 DBT_PROJECT = PROJECT / "dbt_project"
@@ -121,10 +122,16 @@ def check_labels(manifest: Path) -> None:
     Raises
     ------
     DbtParseError
-        If a declaration has such a label model.
+        If a declaration has such a label model, or an entity that no source can have.
     """
     nodes = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
     for each in DECLARATIONS.values():
+        entity = each.feature_view.entity
+        if (entity.of or entity.name) not in ENTITIES:
+            raise DbtParseError(
+                f"entity {entity.name!r}: expected `of` to be one of {', '.join(ENTITIES)}, to one of which it belongs, "
+                f"found {entity.of!r}. Without it no source has one, and its models do nothing."
+            )
         node = nodes[f"model.leadline.{each.label}"]
         described, variable = list(node["columns"]), f"{each.label}_horizon_days"
         if each.label_column not in described:

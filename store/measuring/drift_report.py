@@ -162,6 +162,7 @@ def write_report(
     drawn = {name: kinds[name] for name in kinds if reference[name].notna().any() and current[name].notna().any()}
     if not drawn:
         return False
+    import numpy as np
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -178,7 +179,9 @@ def write_report(
     # Evidently's verdicts do not count here: the report shows shapes. The methods are named because for few rows
     # Evidently would choose tests that divide by the share of a value, which may be 0 on one side
     shapes = DataDriftPreset(num_method="wasserstein", cat_method="jensenshannon")
-    snapshot = Report([shapes]).run(current_data=sides[0], reference_data=sides[1])
+    # its correlations divide by the deviation of a column, which may be 0
+    with np.errstate(invalid="ignore"):
+        snapshot = Report([shapes]).run(current_data=sides[0], reference_data=sides[1])
     page = headed(safe(snapshot.get_html_str(as_iframe=False)), title, top)
     replace_file(path, with_policy(page))
     return True

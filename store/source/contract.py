@@ -432,6 +432,9 @@ comparison then adds. A history that is read after them could hold changes that 
 comparison would undo these.
 """
 
+ENTITIES = ("lead", "customer")
+"""The entities that a source may have."""
+
 CHANGES = "changes"
 """The table with the history of leads, projects and customers."""
 

@@ -28,7 +28,7 @@ from store.source.checking.rejects import (
     write_new_rejects,
     write_rejects,
 )
-from store.source.checking.validation import Validated, create_absent, validate
+from store.source.checking.validation import Validated, create_absent, leave_unknown_keys_out, validate
 from store.source.comparing.closings import Closings, closed_rows, closings_of
 from store.source.comparing.comparison import compare, hash_of, refusal
 from store.source.comparing.evidence import Earlier, delivered
@@ -156,6 +156,7 @@ def extract(
         with faults.collected():
             default, far_facts = default_clock(connection, reader, validated, present, as_of)
         faults.refuse()
+        unknown_keys = list(leave_unknown_keys_out(connection, validated))
         clock = as_of or default
         # facts count as seen at the default clock, even if a person sets an earlier one
         seen_at = max(clock, default)
@@ -210,6 +211,7 @@ def extract(
             *closing_sentences(connection, validated),
             *converted.sentences,
             *far_facts,
+            *unknown_keys,
             *unread_file_sentences(reader, bindings),
             *deleted_sentences(connection, reader, validated),
             *missing_row_sentences(evidence),

@@ -84,7 +84,7 @@ def bindings_of(chosen: ChosenMapping, reader: AssembledSource) -> dict[str, Tab
         with faults.collected():
             raise _without_entities(chosen, reader)
     faults.refuse()
-    bindings = {name: found[name] for name in TABLES}
+    bindings = {name: _of_present(found[name], is_there) for name in TABLES}
     if unused := list(_unused_names(chosen, reader, bindings)):
         raise SourceContractError("\n".join(unused))
     bound = [binding for binding in bindings.values() if binding is not None]
@@ -102,6 +102,13 @@ def entities_in(bindings: Mapping[str, TableBinding | None]) -> list[str]:
     """Return the entities that a source has: ``lead``, ``customer``."""
     customers = any(bindings[name] is not None for name in CUSTOMERS)
     return [*(["lead"] if bindings["leads"] is not None else []), *(["customer"] if customers else [])]
+
+
+def _of_present(binding: TableBinding | None, is_there: Mapping[str, bool]) -> TableBinding | None:
+    """Return a binding that reads no keys of leads where the source has customers alone."""
+    if binding is None or not binding.table.or_of or is_there["leads"]:
+        return binding
+    return replace(binding, forms={**binding.forms, "lead_id": None})
 
 
 def owners_in(bindings: Mapping[str, TableBinding | None]) -> list[TableBinding]:
@@ -148,7 +155,8 @@ def _named_elsewhere(chosen: ChosenMapping, table: Table) -> bool:
     named: list[str | None] = []
     for spec in mapping.tables.values():
         parts: list[TableMapping | PartMapping] = [spec, *spec.union.values()]
-        named += [name for part in parts for name in (part.table, *(join.table for join in part.join.values()))]
+        named += [spec.table, *(part.table or name for name, part in spec.union.items())]
+        named += [join.table for part in parts for join in part.join.values()]
     named += [names.table for names in mapping.names.values()]
     named += [name for query in chosen.queries.values() for name in tables_of(query)]
     return folded(table.name) in {folded(name) for name in named if name is not None}

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from models.declared.registry import DECLARATIONS, SCORED_TABLES
+from models.declared.registry import DECLARATIONS, FEATURE_VIEWS, SCORED_TABLES
 from store.features.dbt_project import FEATURES_AND_LABELS
 from store.source.contract import CHANGES, TABLES
 from store.source.loading.deltas import CHANGE_COLUMNS
@@ -55,6 +55,14 @@ def test_scored_tables_name_columns_that_there_are() -> None:
         totals = {table.total, table.highest_first} - {""}
         assert shown | of_models | totals | set(table.further_versions.values()) <= described[name]
         assert {table.entity.key, "as_of", *table.all_versions.values()} <= described[table.history]
+
+
+def test_feature_views_have_the_attributes_of_the_tables_that_they_declare() -> None:
+    for name, view in FEATURE_VIEWS.items():
+        text = (DBT_PROJECT / f"models/features/{view.entity.name}/{name}.sql").read_text()
+        (hook,) = re.findall(r"attribute_columns\((.*?)\)", text)
+        assert tuple(re.findall(r"'(\w+)'", hook)) == view.attributes
+        assert set(re.findall(r"attributes_of\('(\w+)'\)", text)) == set(view.attributes)
 
 
 @pytest.mark.parametrize("view", VIEWS)

@@ -228,8 +228,8 @@ def test_true_probabilities_come_true(exports: dict[str, Path], active: Active, 
         order = np.argsort(probability)
         assert left[order[-100:]].mean() > 3 * left[order[:100]].mean() + 0.1
     value = truth.value(ids, at, horizon_days=90)
-    earned = dict(
-        (each, (float(revenue), float(margin)))
+    earned = {
+        each: (float(revenue), float(margin))
         for each, revenue, margin in rows(f"""
             with signed as (
                 select customer_id, coalesce(cost, 0) as cost, case kind when 'purchase' then amount
@@ -237,7 +237,7 @@ def test_true_probabilities_come_true(exports: dict[str, Path], active: Active, 
                 from '{export}/transactions.parquet' where occurred_at {within.format(90)}
             )
             select customer_id, sum(revenue), sum(revenue - cost) from signed group by customer_id""")
-    )
+    }
     actual = np.array([earned.get(each, (0.0, 0.0)) for each in ids])
     for expected, column in ((value.revenue, 0), (value.margin, 1)):
         surplus = actual[:, column] - expected

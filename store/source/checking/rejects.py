@@ -13,10 +13,10 @@ from store.source.checking.checks import REMEDIES
 from store.source.checking.times import (
     stated,
 )
-from store.source.checking.validation import Validated
+from store.source.checking.validation import Validated, keys_read
 from store.source.contract import CUSTOMERS, TABLES, SourceContractError
 from store.source.mapping.binding import TableBinding, columns_of
-from store.source.owners import begun_by, tables_about
+from store.source.owners import begun_by, known_keys
 from store.source.reading.sources import Source
 from store.source.reading.tables import Reading
 from store.source.record import Table
@@ -246,8 +246,9 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
     """
     sentences = []
     for name, one in validated.items():
-        for owner in tables_about(one.binding.table):
-            if owner.name not in validated and one.binding.table.begins is not None:
+        for owner in keys_read(one.binding):
+            begins = one.binding.table.begins is not None
+            if begins and owner.name not in validated:
                 continue
             unknown = _unknown(one, owner)
             key = owner.key
@@ -266,7 +267,7 @@ def refuse_orphans(connection: DuckDBPyConnection, validated: Mapping[str, Valid
                     (validated[each].place for each in (owner.name, *CUSTOMERS) if each in validated), owner.name
                 )
                 remedy = _spelt_otherwise(connection, one, owner, unknown, two_ids=two_ids)
-                if remedy is not None or one.binding.table.begins is None:
+                if remedy is not None or not begins:
                     counts = (orphans, rejected, rows)
                     sentences.append(_sentence(connection, one, owner, unknown, place, counts, remedy))
     if sentences:
@@ -280,7 +281,11 @@ def _unknown(one: Validated, owner: Table) -> str:
     number = next(
         number for number, check in enumerate(one.checks) if check.reason == "orphan" and check.column == owner.key
     )
-    return f"coalesce(check_no = {number}, false)"
+    is_orphan = f"coalesce(check_no = {number}, false)"
+    if one.binding.owners or len(keys_read(one.binding)) < 2:
+        return is_orphan
+    # a row that belongs to something else may name it as well
+    return f"({is_orphan} or (check_no is null and {owner.key} not in ({known_keys(owner)})))"
 
 
 def _keys(one: Validated, owner: Table) -> str:

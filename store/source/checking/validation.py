@@ -4,7 +4,7 @@ SQL over the scratch DuckDB does it in a few scans. A row has at most one reject
 the order of `checks_of`.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -199,8 +199,17 @@ def create_absent(connection: DuckDBPyConnection, bindings: Mapping[str, TableBi
         connection.execute(f"create table typed_{table.name} ({columns}, check_no smallint)")
 
 
+def keys_read(binding: TableBinding) -> list[Table]:
+    """Return the tables that rows may name by the columns of the source; a change gets the lead of a project."""
+    return [
+        owner
+        for owner in tables_about(binding.table)
+        if binding.forms[owner.key] is not None or (binding.owners and owner.name == binding.table.of)
+    ]
+
+
 def _mark_orphans(connection: DuckDBPyConnection, binding: TableBinding, checks: Sequence[Check]) -> None:
-    """Reject rows of which nothing that they are about is there; a key of something else that is not is left out."""
+    """Reject rows of which nothing that they are about is there."""
     name = f"typed_{binding.table.name}"
     numbers = {check.column: number for number, check in enumerate(checks) if check.reason == "orphan"}
     if not numbers:
@@ -208,7 +217,7 @@ def _mark_orphans(connection: DuckDBPyConnection, binding: TableBinding, checks:
     is_known = {
         owner.key: f"coalesce({owner.key} in ({known_keys(owner)}), false)"
         for owner in tables_about(binding.table)
-        if owner.key in numbers and (len(numbers) == 1 or binding.owners or binding.forms[owner.key] is not None)
+        if owner in keys_read(binding)
     }
     first = next(iter(is_known))
     others = " ".join(f"when {key} is not null then {numbers[key]}" for key in is_known if key != first)
@@ -216,10 +225,24 @@ def _mark_orphans(connection: DuckDBPyConnection, binding: TableBinding, checks:
     connection.execute(
         f"update {name} set check_no = {number} where check_no is null and not ({' or '.join(is_known.values())})"
     )
-    for key, known in is_known.items() if len(is_known) > 1 and not binding.owners else ():
-        connection.execute(
-            f"update {name} set {key} = null where check_no is null and {key} is not null and not {known}"
-        )
+
+
+def leave_unknown_keys_out(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Empty keys of what is not there in rows that name something else that is; yield sentences."""
+    for name, one in validated.items():
+        if one.binding.owners or len(read := keys_read(one.binding)) < 2:
+            continue
+        for owner in read:
+            key = owner.key
+            rows = connection.execute(
+                f"update typed_{name} set {key} = null where check_no is null and {key} not in ({known_keys(owner)}) "
+                "returning 1"
+            ).fetchall()
+            if rows:
+                yield (
+                    f"{name}: {len(rows):,} rows name a {owner.one} that is not there ({key}), and something else that "
+                    "is: they belong to that alone."
+                )
 
 
 def _settle_owners(connection: DuckDBPyConnection, history: TableBinding) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from duckdb import DuckDBPyConnection
 
-from store.source.contract import SourceContractError
+from store.source.contract import TABLES, SourceContractError
 from store.source.mapping.forms import ChosenMapping, Query, SourceMapping, TableMapping
 from store.source.reading.tables import find_column, shown_columns
 from store.source.sql import one_row, quoted
@@ -112,7 +112,7 @@ def with_made_up_times(chosen: ChosenMapping, columns: Mapping[str, Sequence[str
                     **mapping.tables,
                     "leads": spec.model_copy(update={"table": None, "columns": columns, "sql": "without_times"}),
                     "projects": TableMapping(sql="without_times"),
-                    **{name: TableMapping(absent=True) for name in ("interactions", "appointments", "changes")},
+                    **{name: TableMapping(absent=True) for name in TABLES if name not in texts},
                 },
                 "closes": closes,
             }

@@ -6,7 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from dagster_dbt import DbtCliResource
@@ -67,6 +67,9 @@ def test_a_declared_label_without_a_dbt_model_is_named(project: Path) -> None:
         manifest_path()
 
 
+VIEW = DECLARATIONS["conversion"].feature_view
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -75,10 +78,14 @@ def test_a_declared_label_without_a_dbt_model_is_named(project: Path) -> None:
             r"model 'conversion': expected label_column to be .*matures_at, converted\), found",
         ),
         ({"label": "deal_value"}, r"expected label_column to be .*labels.deal_value"),
+        (
+            {"feature_view": replace(VIEW, entity=replace(VIEW.entity, name="project"))},
+            "entity 'project': expected `of` to be one of lead, customer, to one of which it belongs, found ''",
+        ),
     ],
 )
-def test_a_label_without_what_a_model_learns_from_is_refused(
-    change: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+def test_a_declaration_that_does_not_fit_its_label_or_the_sources_is_refused(
+    change: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dbt_project, "DECLARATIONS", {"conversion": replace(DECLARATIONS["conversion"], **change)})
     with pytest.raises(DbtParseError, match=message):
