@@ -3,7 +3,7 @@
 -- Every second Monday, midnight UTC, from 1970 on and up to the clock, since the first customer was known.
 with digits as (
 
-    select digit
+    select listed.digit
     from (values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) as listed (digit)
 
 ),
