@@ -69,7 +69,8 @@ class Leak:
     of : str
         The entity of the view that gets the feature.
     over : str
-        A relation with the key of the entity: the feature is then an aggregate over ``observed`` and its rows, ``facts``.
+        A relation with the key of the entity: the feature is then an aggregate over ``observed`` and its rows,
+        ``facts``.
     model, old, new : str
         A model, a text in its SQL, and the text that replaces it.
     statement : str
@@ -801,7 +802,8 @@ CUSTOMER_LEAKS = [
         }.items()
     ),
     Leak(
-        name="a flag of leaving in an attribute that counts from the beginning", kind=INTERMEDIATE, of=CUSTOMER, batch="1",
+        name="a flag of leaving in an attribute that counts from the beginning", kind=INTERMEDIATE, of=CUSTOMER,
+        batch="1",
         model="customer_attributes",
         old="over so_far as packed_3,",
         new="over (partition by customer_id) as packed_3,",

@@ -88,3 +88,17 @@
 {% macro months_since(us) -%}
     greatest({{ days_between(us, 'observations.as_of_us') }} / 30, 1)
 {%- endmacro %}
+
+{#- In which fifth of the active customers a value lies, 1 to 5: how many of four cuts it exceeds. Null for a customer that
+    has bought nothing, and where there were no active customers. -#}
+{% macro fifth(value, cut) -%}
+    case
+        when counted.last_purchase_us is not null and quintiles.purchases_cut_1 is not null
+            then cast(
+                1
+                {%- for place in [1, 2, 3, 4] %}
+                + case when {{ value }} > {{ cut }}{{ place }} then 1 else 0 end
+                {%- endfor %} as bigint
+            )
+    end
+{%- endmacro %}

@@ -287,8 +287,8 @@ class Counterfactuals:
         numbers = ", ".join(f"({number})" for number in range(1, ADDED + 1))
         numbered = (
             f"select {about.key}, number, md5({about.key} || '{self.seed} {table} ' || cast(number as text)) as drawn"
-            f"{self._with_moment} from {self._joined(_owners(about))} cross join (values {numbers}) as numbers (number) "
-            f"where {about.occurred} < {at} and {self.added_to}"
+            f"{self._with_moment} from {self._joined(_owners(about))} "
+            f"cross join (values {numbers}) as numbers (number) where {about.occurred} < {at} and {self.added_to}"
         )
         added = f"select {selected} from (select *, {_DIGITS} from ({numbered}) as hashed) as added{joined}"
         finer = records.proof.finer

@@ -27,10 +27,13 @@ _VARIABLES: dict[str, Any] = {
     "silence_closes_after_days": 90,
     "attribute_features": [
         {"column": f"{prefix}_{form}", "entity": entity, "stored": f"attributes.{form}", "form": form, "option": "tea"}
-        for prefix, entity in (("attribute", "leads"), ("project", "projects"))
+        for prefix, entity in (("attribute", "leads"), ("project", "projects"), ("customer", "customers"))
         for form in ("text", "number", "flag", "days", "count", "has")
     ],
     "conversion_since_us": 1735689600000000,
+    "customers_close": False,
+    "churn_30d_horizon_days": 30,
+    "churn_60d_horizon_days": 60,
     "conversion_horizon_days": 90,
     "deal_value_horizon_days": 90,
     "next_action_horizon_days": 7,

@@ -35,6 +35,9 @@
     'products': "of_product_so_far = 1",
     'gaps': "fact = 'purchase' and purchase_before_us is not null",
 } -%}
+{%- set summed = [
+    'purchased', 'discounted', 'quantity', 'refunded', 'purchased_at_cost', 'cost_amount', 'resolution_us', 'gap_seconds',
+] -%}
 {%- set windows = [('30d', 30), ('60d', 60), ('90d', 90), ('180d', 180), ('365d', 365), ('lifetime', none)] -%}
 
 {#- Called outside of the condition, so that dbt sees the dependency whatever attributes there are. -#}
@@ -59,8 +62,8 @@ with facts as (
         case when fact = 'purchase' then cast(discount * 100 as bigint) end as discounted,
         case when fact = 'purchase' then cast(quantity * 100 as bigint) end as quantity,
         case when fact in ('refund', 'chargeback') then cast(amount * 100 as bigint) end as refunded,
-        case when fact = 'purchase' and cost is not null then cast(amount * 100 as bigint) end as purchased_at_cost,
-        case when fact = 'purchase' and amount is not null then cast(cost * 100 as bigint) end as cost,
+        case when fact = 'purchase' and cost_amount is not null then cast(amount * 100 as bigint) end as purchased_at_cost,
+        case when fact = 'purchase' and amount is not null then cast(cost_amount * 100 as bigint) end as cost_amount,
         case when fact = 'purchase' then of_product_so_far end as of_product_so_far,
         case when fact = 'purchase' then known_us end as purchase_us,
         case when fact = 'purchase' then fact_number end as purchase_number,
@@ -94,7 +97,7 @@ aggregated as (
         {%- for _ in counted_ever | batch(2) %}
         {{ sum_in_window('facts.ever_' ~ loop.index) }} as ever_{{ loop.index }},
         {%- endfor %}
-        {%- for name in ['purchased', 'discounted', 'quantity', 'refunded', 'purchased_at_cost', 'cost', 'resolution_us', 'gap_seconds'] %}
+        {%- for name in summed %}
         cast(sum(facts.{{ name }}) as bigint) as {{ name }},
         {%- endfor %}
         cast(sum(facts.gap_seconds * facts.gap_seconds) as bigint) as squared_gap_seconds,
@@ -173,7 +176,7 @@ named as (
         -- null only if there was no purchase
         case when counted.last_purchase_number is not null then coalesce(last_purchases.channel, 'unknown') end as last_channel,
         {{ share('coalesce(counted.discounted, 0)', '(counted.purchased + coalesce(counted.discounted, 0))') }} as discount_share_lifetime,
-        {{ share('(counted.purchased_at_cost - counted.cost)', 'counted.purchased_at_cost') }} as margin_share_lifetime,
+        {{ share('(counted.purchased_at_cost - counted.cost_amount)', 'counted.purchased_at_cost') }} as margin_share_lifetime,
         counted.refunds_count_lifetime,
         {{ share('coalesce(counted.refunded, 0)', 'counted.purchased') }} as refund_share_lifetime,
         {{ days_between('counted.last_refund_us', 'observations.as_of_us') }} as days_since_last_refund,
@@ -217,7 +220,9 @@ named as (
         counted.tickets_count_lifetime - counted.tickets_resolved as open_tickets_count,
         {{ share('counted.resolution_us', 'counted.tickets_resolved') }} / {{ hour_us() }} as avg_resolution_hours,
         {{ days_between('counted.last_ticket_us', 'observations.as_of_us') }} as days_since_last_ticket,
-        {{ share('counted.tickets_count_lifetime', '(counted.tickets_count_lifetime + counted.purchases_count_lifetime)') }} as support_interaction_rate,
+        {{ share(
+            'counted.tickets_count_lifetime', '(counted.tickets_count_lifetime + counted.purchases_count_lifetime)'
+        ) }} as support_interaction_rate,
         -- usage
         {%- for name, days in [('logins', 7), ('logins', 30), ('logins', 90), ('uses', 30), ('uses', 90)] %}
         cast(coalesce(used.{{ name }}_until_0 - used.{{ name }}_until_{{ days }}, 0) as bigint) as {{ name }}_count_{{ days }}d,
@@ -228,7 +233,9 @@ named as (
         - cast(coalesce(used.logins_until_7 - used.logins_until_30, 0) as double precision) / 23 as logins_trend_30d,
         {%- for name, days in [('logins', 30), ('logins', 90), ('uses', 30)] %}
         cast(
-            coalesce(used.{{ name }}_until_0 - 2 * used.{{ name }}_until_{{ days }} + used.{{ name }}_until_{{ 2 * days }}, 0) as double precision
+            coalesce(
+                used.{{ name }}_until_0 - 2 * used.{{ name }}_until_{{ days }} + used.{{ name }}_until_{{ 2 * days }}, 0
+            ) as double precision
         ) / {{ days }} as {{ name }}_trend_{{ 2 * days }}d,
         {%- endfor %}
         cast(coalesce(used.quantity_until_0 - used.quantity_until_30, 0) as decimal(18, 2)) as usage_quantity_30d,
@@ -247,22 +254,11 @@ named as (
             {{ is_active_customer('counted.last_purchase_us', 'closings.closed_us', 'observations.as_of_us') }} as bigint
         ) as is_active,
         cast(case when counted.revenue_lifetime > 100 * quintiles.high_value then 1 else 0 end as bigint) as is_high_value,
-        {%- for score, value, cut_of in [
-            (
-                'recency_score', 'counted.last_purchase_us - observations.as_of_us',
-                '- quintiles.as_of_us + quintiles.last_purchase_us_cut_'
-            ),
-            ('frequency_score', 'counted.purchases_count_lifetime', 'quintiles.purchases_cut_'),
-            ('monetary_score', 'counted.revenue_lifetime', '100 * quintiles.spent_cut_'),
-        ] %}
-        case
-            when counted.last_purchase_us is not null and quintiles.purchases_cut_1 is not null
-                then cast(1
-                    {%- for cut in [1, 2, 3, 4] %}
-                    + case when {{ value }} > {{ cut_of }}{{ cut }} then 1 else 0 end
-                    {%- endfor %} as bigint)
-        end as {{ score }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ fifth(
+            'counted.last_purchase_us - observations.as_of_us', '- quintiles.as_of_us + quintiles.last_purchase_us_cut_'
+        ) }} as recency_score,
+        {{ fifth('counted.purchases_count_lifetime', 'quintiles.purchases_cut_') }} as frequency_score,
+        {{ fifth('counted.revenue_lifetime', '100 * quintiles.spent_cut_') }} as monetary_score
     from {{ ref('customer_observations_due') }} as observations
     inner join {{ ref('stg_customers') }} as customers on observations.customer_id = customers.customer_id
     inner join counted

@@ -1,14 +1,20 @@
 {{ config(materialized='view') }}
 
 -- Every second Monday, midnight UTC, from 1970 on and up to the clock, since the first customer was known.
-with numbers as (
+with digits as (
 
-    select high.digit * 256 + middle.digit * 16 + low.digit as number
-    from {% for place in ['high', 'middle', 'low'] -%}
-    (values {% for digit in range(16) %}({{ digit }}){{ ', ' if not loop.last }}{% endfor %}) as {{ place }} (digit)
-    {%- if not loop.last %}
-    cross join {% endif %}
-    {%- endfor %}
+    select listed.digit
+    from (values (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)) as listed (digit)
+
+),
+
+numbers as (
+
+    select thousands.digit * 1000 + hundreds.digit * 100 + tens.digit * 10 + ones.digit as number
+    from digits as thousands
+    cross join digits as hundreds
+    cross join digits as tens
+    cross join digits as ones
 
 ),
 

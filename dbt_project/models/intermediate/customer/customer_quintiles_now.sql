@@ -1,7 +1,7 @@
 {{ config(materialized='table' if is_increment() else 'view') }}
 
 {#- What is ranked, and the shares of the active customers at which the cuts lie. -#}
-{%- set ranked = ['last_purchase_us', 'purchases', 'spent'] -%}
+{%- set ranked = [('last_purchase_us', 'bigint'), ('purchases', 'bigint'), ('spent', 'decimal(18, 2)')] -%}
 {%- set shares = ['0.2', '0.4', '0.6', '0.8'] -%}
 
 -- A purchase is known from the next moment of the grid on.
@@ -47,20 +47,32 @@ marked as (
 
 ),
 
+of_active as (
+
+    select
+        as_of_us,
+        {%- for name, _ in ranked %}
+        case when is_active = 1 and purchases > 0 then {{ name }} end as active_{{ name }},
+        {%- endfor %}
+        spent
+    from marked
+
+),
+
 -- The discrete quantile is a value that occurs, the same on every engine.
 cuts as (
 
     select
         as_of_us,
-        percentile_disc(0.75) within group (order by spent) as high_value,
-        {%- for name in ranked %}
+        {%- for name, kind in ranked %}
         {%- for share in shares %}
-        percentile_disc({{ share }}) within group (
-            order by case when is_active = 1 and purchases > 0 then {{ name }} end
-        ) as {{ name }}_cut_{{ loop.index }}{{ ',' if not loop.last }}
-        {%- endfor %}{{ ',' if not loop.last }}
+        cast(
+            percentile_disc({{ share }}) within group (order by active_{{ name }}) as {{ kind }}
+        ) as {{ name }}_cut_{{ loop.index }},
         {%- endfor %}
-    from marked
+        {%- endfor %}
+        cast(percentile_disc(0.75) within group (order by spent) as decimal(18, 2)) as high_value
+    from of_active
     group by as_of_us
 
 )

@@ -16,8 +16,8 @@ moments as (
     select
         observations.customer_id,
         observations.as_of_us,
-        distances.days,
-        observations.as_of_us - distances.days * {{ day_us() }} as moment_us,
+        distances.distance,
+        observations.as_of_us - distances.distance * {{ day_us() }} as moment_us,
         -- facts at a moment itself are not yet known: at a tie the observation comes first
         1 as tie_rank,
         cast(null as integer) as is_login,
@@ -25,14 +25,18 @@ moments as (
         cast(null as bigint) as known_us
     from {{ ref('customer_observations_due') }} as observations
     inner join users on observations.customer_id = users.customer_id
-    cross join (values {% for days in distances %}({{ days }}){{ ', ' if not loop.last }}{% endfor %}) as distances (days)
+    cross join (
+        values {% for days in distances %}
+        ({{ days }}){{ ',' if not loop.last }}
+        {%- endfor %}
+    ) as distances (distance)
 
     union all
 
     select
         customer_id,
         null as as_of_us,
-        null as days,
+        null as distance,
         known_us as moment_us,
         2 as tie_rank,
         is_login,
@@ -47,7 +51,7 @@ running as (
     select
         customer_id,
         as_of_us,
-        days,
+        distance,
         cast(sum(is_login) over so_far as bigint) as logins,
         cast(sum(1 - is_login) over so_far as bigint) as uses,
         cast(sum(quantity) over so_far as decimal(18, 2)) as quantity,
@@ -65,7 +69,7 @@ totals as (
         as_of_us,
         {%- for days in distances %}
         {%- for name in counted %}
-        coalesce(max(case when days = {{ days }} then {{ name }} end), 0) as {{ name }}_until_{{ days }},
+        coalesce(max(case when distance = {{ days }} then {{ name }} end), 0) as {{ name }}_until_{{ days }},
         {%- endfor %}
         {%- endfor %}
         max(last_login_us) as last_login_us,

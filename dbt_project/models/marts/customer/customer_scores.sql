@@ -102,10 +102,10 @@ scored as (
         -- no variable of dbt_project.yml: features are built anew when that file changes
         cast(nullif('{{ var('value_currency', '') }}', '') as text) as value_currency
     from customers
-    {%- for model, _ in models %}
-    left join {{ model }} on customers.customer_id = {{ model }}.customer_id
-    left join unscored as {{ model }}_unscored on {{ model }}_unscored.model = '{{ model }}'
-    {%- endfor %}
+    left join churn_30d on customers.customer_id = churn_30d.customer_id
+    left join churn_60d on customers.customer_id = churn_60d.customer_id
+    left join unscored as churn_30d_unscored on churn_30d_unscored.model = 'churn_30d'
+    left join unscored as churn_60d_unscored on churn_60d_unscored.model = 'churn_60d'
 
 )
 
