@@ -185,7 +185,8 @@ def test_parquet_gives_the_same_rows_as_csv(export: Export, tmp_path: Path, run:
                 f"to '{parquet / name}.parquet' (format parquet)"
             )
     report = run(parquet)
-    assert [table.rows_unchanged for table in report.tables.values()] == [2, 3, 1, 1, 0]
+    unchanged = {name: table.rows_unchanged for name, table in report.tables.items() if table.rows_unchanged}
+    assert unchanged == {"leads": 2, "interactions": 3, "appointments": 1, "projects": 1}
     assert query("select file, line from raw.rejects") == [("projects.parquet", 2)]
 
 
@@ -256,7 +257,7 @@ def test_a_clock_before_the_export_does_not_date_back_what_the_export_tells(
             "select opened_at, ended_at, proposed_at from raw.interactions join raw.appointments using (lead_id) "
             "join raw.projects using (lead_id) where opened_at is not null"
         ) == [(last, last, last)]
-    assert [table.rows_changed for table in report.tables.values()] == [0, 0, 0, 0, 0]
+    assert not any(table.rows_changed for table in report.tables.values())
 
 
 def test_a_stated_delay_is_an_assumption_and_never_later_than_the_extraction(

@@ -153,7 +153,7 @@ def test_required_column_that_the_mapping_does_not_supply() -> None:
         ("name: x\ncloses: {project_status: [Verloren]}", "(statuses of a project that has ended, as the value map"),
         (
             "name: x\nhorizon_days: {converison: 30}",
-            "expected one of conversion, deal_value, next_best_action, found 'converison'",
+            f"expected one of {', '.join(DECLARATIONS)}, found 'converison'",
         ),
     ],
 )

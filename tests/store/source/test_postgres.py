@@ -94,7 +94,8 @@ def test_reads_a_database(server: Server, run: Extract, query: Query) -> None:
     assert query("select file, line, key, reason from raw.rejects") == [("public.projects", None, "P2", "orphan")]
     assert query("select count(*) from raw.appointments") == [(0,)]
     again = run(server.address)
-    assert [table.rows_unchanged for table in again.tables.values()] == [2, 1, 0, 1, 0]
+    read = {name: table.rows_unchanged for name, table in again.tables.items() if table.rows_unchanged}
+    assert read == {"leads": 2, "interactions": 1, "projects": 1}
     assert query("select as_of from raw.extraction") == [(PRESENT,)]
 
 

@@ -138,7 +138,7 @@ def test_a_plan_ends_nothing_and_moves_no_clock(
         "where that is empty, ends nothing, and does not move the clock.",
     ]
     again = run(source)
-    assert [table.rows_changed + table.rows_new for table in again.tables.values()] == [0] * 5
+    assert not any(table.rows_changed + table.rows_new for table in again.tables.values())
 
 
 def test_a_source_without_any_status_has_plans_alone(

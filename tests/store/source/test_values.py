@@ -446,7 +446,7 @@ def test_a_closing_outcome_is_one_in_any_case(export: Export, tmp_path: Path, ru
     run(folder)
     assert query("select outcome from raw.interactions where interaction_id = 'I1'") == [("Not_Interested",)]
     assert [json.loads(row[0]) for row in query("select closing_outcomes from raw.extraction")] == [spelled]
-    assert [table.rows_changed for table in run(folder).tables.values()] == [0] * 5
+    assert not any(table.rows_changed for table in run(folder).tables.values())
 
 
 def test_times_of_a_zone(export: Export, tmp_path: Path, run: Extract, query: Query) -> None:
@@ -486,7 +486,7 @@ def test_times_of_a_zone(export: Export, tmp_path: Path, run: Extract, query: Qu
         "leads.created_at has no time of day in 1 of 2 values: these count from the end of their day (Europe/Berlin).",
     ):
         assert sentence in report.assumptions
-    assert [table.rows_changed + table.rows_new for table in run(folder).tables.values()] == [0] * 5
+    assert not any(table.rows_changed + table.rows_new for table in run(folder).tables.values())
 
 
 @pytest.mark.parametrize("form", ["parquet", "postgres"])
