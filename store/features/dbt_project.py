@@ -129,7 +129,7 @@ def check_labels(manifest: Path) -> None:
         entity = each.feature_view.entity
         if (entity.of or entity.name) not in ENTITIES:
             raise DbtParseError(
-                f"entity {entity.name!r}: expected `of` to be one of {', '.join(ENTITIES)}, to one of which it belongs, "
+                f"entity {entity.name!r}: expected `of` to be one of {', '.join(ENTITIES)}, to which it belongs, "
                 f"found {entity.of!r}. Without it no source has one, and its models do nothing."
             )
         node = nodes[f"model.leadline.{each.label}"]

@@ -80,7 +80,7 @@ VIEW = DECLARATIONS["conversion"].feature_view
         ({"label": "deal_value"}, r"expected label_column to be .*labels.deal_value"),
         (
             {"feature_view": replace(VIEW, entity=replace(VIEW.entity, name="project"))},
-            "entity 'project': expected `of` to be one of lead, customer, to one of which it belongs, found ''",
+            "entity 'project': expected `of` to be one of lead, customer, to which it belongs, found ''",
         ),
     ],
 )

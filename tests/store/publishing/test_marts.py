@@ -415,16 +415,19 @@ def test_what_a_killed_build_has_left_is_not_published(warehouse: Warehouse) -> 
 
 
 def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publishes = published_snapshot()
+    declared = sorted(key.path[-1] for key in publishes.asset_deps[publishes.key])
     warehouse = Warehouse(address=f"duckdb:{tmp_path / 'leadline.duckdb'}")
     execute(
         warehouse,
         "create schema marts",
         *(
-            f"create table marts.{name} as select 1 as lead_id, timestamptz '2026-01-01' as as_of, "
-            "'v1' as conversion_model_version, 'a1' as action_model_version"
-            for name in [*MARTS, "lead_scores__dbt_tmp"]
+            f"create table marts.{name} as select 1 as lead_id, 1 as customer_id, timestamptz '2026-01-01' as as_of, "
+            "'v1' as conversion_model_version, 'a1' as action_model_version, "
+            "'l1' as churn_30d_model_version, 'l2' as churn_60d_model_version"
+            for name in [*declared, "lead_scores__dbt_tmp"]
         ),
-        *(f"comment on table marts.{name} is '{name}'" for name in [*MARTS, "lead_scores__dbt_tmp"]),
+        *(f"comment on table marts.{name} is '{name}'" for name in [*declared, "lead_scores__dbt_tmp"]),
     )
     snapshot = tmp_path / "readers.duckdb"
     group = grp.getgrgid(os.getegid()).gr_name
@@ -436,14 +439,13 @@ def test_the_snapshot_of_a_file_has_the_declared_marts_alone(tmp_path: Path, mon
         at_the_swap.append((path.name, stat.S_IMODE(path.stat().st_mode)))
         return replace(path, target)
 
-    publishes = published_snapshot()
     monkeypatch.setattr(Path, "replace", looked_at)
     publishes(dg.build_asset_context(), warehouse=warehouse, publication=readers)
     # its group can read it from the moment on at which it is there
     assert at_the_swap[0] == (".readers.duckdb.unfinished", 0o640)
     with duckdb.connect(str(snapshot), read_only=True) as connection:
         found = connection.execute("select table_name, comment from duckdb_tables() order by 1").fetchall()
-    assert found == [("lead_score_history", "lead_score_history"), ("lead_scores", "lead_scores")]
+    assert found == [(name, name) for name in declared]
 
 
 def test_what_others_put_into_schema_marts_stops_no_pipeline_that_is_not_superuser(warehouse: Warehouse) -> None:
