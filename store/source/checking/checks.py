@@ -185,12 +185,8 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
             other, value = column.unsigned_where
             expected = f"a number that is not negative where {other} is {value}"
             # a row that says nothing gets another value by its sign
-            yield Check(
-                "negative_number",
-                name,
-                expected,
-                f"{name} < 0 and {other} = {literal(value)} and not is_default_{other}",
-            )
+            said = f"{other} = {literal(value)} and not is_default_{other}"
+            yield Check("negative_number", name, expected, f"{name} < 0 and {said}")
     elif column.of_owner:
         said = f"said({raw}) is not null and column_name in"
         is_number = f"{said} ({literals(KEPT['number'])})"
