@@ -103,6 +103,11 @@ def churn(days: int) -> ModelDeclaration:
                     "No purchase and no end of a customer is known, so nothing tells who leaves. Map transactions, or "
                     "closed_at of customers."
                 ),
+                ended=(
+                    "The last purchase or end of a customer is known from {last}, long before the clock ({clock}): if "
+                    "that feed has ended, everybody seems to leave. Export it up to the clock, or set the clock to its "
+                    "end (AS_OF=…)."
+                ),
             ),
         ),
         grades={"A": 0.9, "B": 0.7, "C": 0.4, "D": 0.0},

@@ -19,7 +19,7 @@ CUSTOMER_FEATURES = described_view(
         }
     ),
     silence="days_since_last_purchase",
-    ranges=("tenure_days", "days_since_last_purchase", "total_spent", "total_purchases", "plan_as_of", "last_channel"),
+    ranges=("tenure_days", "days_since_last_purchase", "total_spent", "total_purchases", "last_channel"),
     attributes=("customers",),
     by_day=("customer_observations_due", "customer_usage_totals", "customer_features"),
 )

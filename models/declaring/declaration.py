@@ -44,10 +44,14 @@ class RequiredFacts:
         The facts, as a condition in SQL on the columns of `Entity.facts`.
     absent : str
         The message if no such fact was known before the clock: what is missing, and what to do.
+    ended : str
+        The message if these facts end long before the clock, with the times ``{last}`` and ``{clock}``: for a label
+        that says that nothing has happened, of which a feed that has ended looks like proof. Empty for other labels.
     """
 
     condition: str
     absent: str
+    ended: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,18 +8,24 @@ implemented a second time, and the warehouse keeps nothing of the census.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from models.declaring.columns import AS_OF, SUCCEEDED_AT, VALUE
 from models.declaring.declaration import ModelDeclaration
 from models.untrainable import UntrainableError
-from store.features.compiled import Build, microseconds, open_at
+from store.features.compiled import DAY_US, Build, microseconds, open_at
 from store.warehouse.connection import Connection, Name, Scratch, columns_of, named
 from store.warehouse.warehouse import CLOCKS, Extraction, StaleFeaturesError, Warehouse
 
 if TYPE_CHECKING:
     import pandas as pd
 
+
+ENDED_DAYS = 7
+"""So long, and `ENDED_RATIO` times as long as ever before, no fact of a feed must be known for it to have ended."""
+
+ENDED_RATIO = 2
 
 MOST_ROWS = 500_000
 """A model learns from about so many rows at most. Of more, those of a part of the entities are drawn: a boosted tree of
@@ -32,17 +38,29 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
     Raises
     ------
     UntrainableError
-        If no such fact was known before the clock of the extraction.
+        If no such fact was known before the clock of the extraction, or if these facts end long before it and the
+        declaration says that this matters.
     """
+    clock_us = microseconds(extraction.as_of)
     with warehouse.connect() as connection:
         for each in declaration.requires:
-            found = connection.execute(
-                f"select 1 from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition}) "
-                "limit 1",
-                [microseconds(extraction.as_of)],
-            )
-            if found.fetchone() is None:
+            facts = f"from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition})"
+            if connection.execute(f"select 1 {facts} limit 1", [clock_us]).fetchone() is None:
                 raise UntrainableError(each.absent, horizon_matters=False)
+            if not each.ended:
+                continue
+            ((last_us, longest_us),) = connection.execute(
+                "select max(known_us), max(gap_us) from (select known_us, known_us - lag(known_us) over "
+                f"(order by known_us) as gap_us from (select distinct known_us {facts}) as moments) as gaps",
+                [clock_us],
+            ).fetchall()
+            silence_us = clock_us - last_us
+            if silence_us > max(ENDED_DAYS * DAY_US, ENDED_RATIO * (longest_us or 0)):
+                last = extraction.as_of - timedelta(microseconds=silence_us)
+                raise UntrainableError(
+                    each.ended.format(last=f"{last:%Y-%m-%d}", clock=f"{extraction.as_of:%Y-%m-%d}"),
+                    horizon_matters=False,
+                )
 
 
 def drawn_share(warehouse: Warehouse, declaration: ModelDeclaration) -> float:

@@ -29,7 +29,8 @@ OVERWRITTEN: Mapping[str, tuple[str, ...]] = {
 FROM_CREATION: Mapping[str, tuple[str, ...]] = {
     "leads": ("property_value", "zip_code"),
     "projects": ("value",),
-    "customers": ("plan",),
+    # a plan changes with the customer: that of today tells who has stayed long enough to move up
+    "customers": (),
 }
 """Overwritten columns that are mostly entered with the row: their first value counts as known from its creation."""
 
@@ -269,7 +270,7 @@ TABLES: Mapping[str, Table] = {
                     categories=True,
                 ),
                 # refunds and chargebacks come with either sign
-                Column(name="amount", kind="number", signed=True, watched=True),
+                Column(name="amount", kind="number", signed=True, unsigned_where=("kind", "purchase"), watched=True),
                 Column(name="cost", kind="number", signed=True),
                 Column(name="discount", kind="number"),
                 Column(name="quantity", kind="number", signed=True),

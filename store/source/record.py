@@ -57,6 +57,8 @@ class Column:
         How the CRM alters its values.
     signed : bool
         Whether the number may be negative.
+    unsigned_where : tuple of str and str, or None
+        A column, and the value of it with which the number may not be negative after all.
     words_kept : bool
         Whether its words are counted at each extraction, to find words that are gone.
     words_left : tuple of str
@@ -87,6 +89,7 @@ class Column:
     of_owner: bool = False
     altered: Altered = "seldom"
     signed: bool = False
+    unsigned_where: tuple[str, str] | None = None
     words_kept: bool = False
     words_left: tuple[str, ...] = ()
     staged: str | None = None

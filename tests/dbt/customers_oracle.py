@@ -351,7 +351,7 @@ class _Ranks:
             "recency_frequency": r and f and r * f,
             "recency_monetary": r and m and r * m,
             "frequency_monetary": f and m and f * m,
-            "rfm_segment": "no_purchase" if r is None or f is None or m is None else _segment(r, f, m),
+            "rfm_segment": _segment(r, f, m) if r and f and m else "unranked" if count else "no_purchase",
         }
 
 

@@ -12,7 +12,7 @@ from store.source.mapping.forms import Flag, Substitute
 from store.source.owners import tables_about
 from store.source.record import Column
 from store.source.values.functions import ISO
-from store.sql import literals
+from store.sql import literal, literals
 
 TRUE = (
     "true",
@@ -181,6 +181,12 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
         yield from _ambiguous(name, points)
         if not column.signed:
             yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
+        elif column.unsigned_where is not None:
+            other, value = column.unsigned_where
+            expected = f"a number that is not negative where {other} is {value}"
+            # a row that says nothing gets another value by its sign
+            said = f"{other} = {literal(value)} and not is_default_{other}"
+            yield Check("negative_number", name, expected, f"{name} < 0 and {said}")
     elif column.of_owner:
         said = f"said({raw}) is not null and column_name in"
         is_number = f"{said} ({literals(KEPT['number'])})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from unittest import mock
@@ -12,15 +13,17 @@ import pytest
 
 from assets.learning import training_sets
 from assets.learning.training_sets import training_set_asset
+from models.declared.registry import DECLARATIONS
 from models.declaring.declaration import Horizons
 from models.training.training import train
 from models.training.training_set import freeze
-from models.untrainable import Untrainable
+from models.untrainable import Untrainable, UntrainableError
 from models.versions.candidate import evaluate
 from store.artifacts import ArtifactStore
 from store.features import training_rows
 from store.features.certificates import CompiledSql
-from store.features.training_rows import matured
+from store.features.compiled import DAY_US
+from store.features.training_rows import matured, require_facts
 from store.warehouse.warehouse import Extraction, StaleFeaturesError, Warehouse
 from tests.drifting import DECLARED, HORIZON, LAST_DAY, START, fill, world
 
@@ -162,3 +165,28 @@ def test_where_no_label_has_matured_the_model_cannot_be_trained_and_nothing_fail
     found = result.output_for_node("training_set__conversion")
     assert isinstance(found, Untrainable)
     assert found.reason.startswith("There are no rows to learn from: no label over 10 days has matured")
+
+
+@pytest.mark.parametrize(
+    ("days", "refused"),
+    [
+        ([71, 72, 94], ""),
+        ([50, 62, 80], ""),
+        ([71, 72, 80], "is known from 1970-03-22, long before the clock \\(1970-04-11\\)"),
+        ([], "No purchase"),
+    ],
+)
+def test_a_feed_that_has_ended_is_no_proof_that_nothing_happened(days: list[int], refused: str, tmp_path: Path) -> None:
+    """A week of silence, twice as long as any before, ends a feed: then everybody would seem to have left."""
+    made = Warehouse(address=f"duckdb:{tmp_path / 'warehouse.duckdb'}")
+    # other facts go on until the clock
+    facts = [("opened", 99), *(("purchase", day) for day in days)]
+    values = ", ".join(f"('{fact}', {day * DAY_US})" for fact, day in facts)
+    with made.connect() as connection:
+        connection.execute("create schema intermediate")
+        connection.execute(
+            f"create table intermediate.customer_timeline as from (values {values}) as facts (fact, known_us)"
+        )
+    asked = (made, DECLARATIONS["churn_30d"], extraction(datetime(1970, 4, 11, tzinfo=UTC)))
+    with pytest.raises(UntrainableError, match=refused) if refused else nullcontext():
+        require_facts(*asked)

@@ -62,6 +62,8 @@ def customers() -> Export:
             bought("C9", "2024-01-08T08:00:00Z", "", "50", "1", "", ""),
             bought("C9", "2024-01-09T08:00:00Z", "", "-20", "1", "", ""),
             bought("C9", "2024-01-09T08:00:00Z", "gift", "50", "1", "EUR", ""),
+            # neither more spent nor less: nobody knows which of the two is wrong
+            bought("C9", "2024-01-09T08:00:00Z", "purchase", "-30", "1", "EUR", ""),
         ],
         "tickets": [
             ticket("T1", "C9", "2024-02-01T08:00:00Z", "2024-02-02T08:00:00Z", "bug"),
@@ -111,13 +113,14 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
     ]
     assert query("select count(distinct usage_id), count(*) filter (metric = 'login') from raw.usage") == [(4, 2)]
     key = "case table_name when 'transactions' then '…' else key end as key"
-    assert query(f"select table_name, {key}, column_name, reason from raw.rejects order by table_name, key") == [
+    assert query(f"select table_name, {key}, column_name, reason from raw.rejects order by 1, 2, 4") == [
         ("interactions", "I2", "customer_id", "orphan"),
         ("interactions", "I3", "customer_id", "missing_required"),
         ("tickets", "T2", "customer_id", "orphan"),
+        ("transactions", "…", "amount", "negative_number"),
         ("transactions", "…", "kind", "unknown_kind"),
     ]
-    assert query("select count(message) from raw.rejects") == [(4,)]
+    assert query("select count(message) from raw.rejects") == [(5,)]
     assert query("select lead_id, customer_id from raw.interactions") == [(None, "C1")]
     text = str([query(f"from raw.{name}") for name in ("customers", "usage", "changes", "rejects")])
     assert "@" not in text
@@ -171,6 +174,17 @@ def test_the_history_of_customers(customers: Export, tmp_path: Path, run: Extrac
     run(_write(tmp_path / "crm", customers), as_of=NIGHT + timedelta(1))
     stored = query("select value from raw.changes where customer_id = 'C1' and column_name = 'attributes.region'")
     assert stored[-1] == (None,)
+
+
+def test_a_plan_without_a_history_is_known_from_the_extraction_that_saw_it(
+    customers: Export, tmp_path: Path, run: Extract, query: Query
+) -> None:
+    """Who has the dearest plan today has stayed to move up: as a plan of the past it would tell the future."""
+    customers.pop("changes")
+    run(_write(tmp_path / "crm", customers), as_of=NIGHT)
+    assert query("select value from raw.changes where column_name = 'plan' and customer_id = 'C1'") == [("gold",)]
+    just_before = NIGHT - timedelta(days=1)
+    assert query(f"select value from raw.changes where column_name = 'plan' and known_at < '{just_before}'") == []
 
 
 def test_a_table_of_customers_that_changes_at_once_asks(

@@ -188,11 +188,11 @@ named as (
         {{ days_between('counted.first_purchase_us', 'observations.as_of_us') }} as days_since_first_purchase,
         {{ days_between('counted.last_purchase_us', 'observations.as_of_us') }} as days_since_last_purchase,
         {{ share('(counted.last_purchase_us - counted.first_purchase_us)', 'counted.gaps') }} / {{ day_us() }} as avg_purchase_gap_days,
-        -- the numerator is exact; with one gap nothing is divided
+        -- the numerator is exact, also of a gap of decades; with one gap nothing is divided
         sqrt(
             cast(
-                cast(counted.gaps as decimal(18, 0)) * cast(counted.squared_gap_seconds as decimal(18, 0))
-                - cast(counted.gap_seconds as decimal(18, 0)) * cast(counted.gap_seconds as decimal(18, 0)) as double precision
+                cast(counted.gaps as decimal(19, 0)) * cast(counted.squared_gap_seconds as decimal(19, 0))
+                - cast(counted.gap_seconds as decimal(19, 0)) * cast(counted.gap_seconds as decimal(19, 0)) as double precision
             ) / nullif(counted.gaps * (counted.gaps - 1), 0)
         ) / 86400 as sd_purchase_gap_days,
         {{ days_between('counted.last_purchase_but_one_us', 'counted.last_purchase_us') }} as last_purchase_gap_days,
@@ -294,7 +294,8 @@ segmented as (
         recency_score * monetary_score as recency_monetary,
         frequency_score * monetary_score as frequency_monetary,
         case
-            when recency_score is null then 'no_purchase'
+            when total_purchases = 0 then 'no_purchase'
+            when recency_score is null then 'unranked'
             when recency_score >= 4 and frequency_score >= 4 and monetary_score >= 4 then 'champions'
             when recency_score >= 3 and frequency_score >= 4 then 'loyal'
             when recency_score >= 4 and frequency_score = 1 then 'new'
