@@ -34,9 +34,7 @@ class Days(dg.Config):
     """The days to compute anew."""
 
     days: str = Field(description="The first and the last day, as 2026-03-01...2026-03-07, or one day. Days are UTC.")
-    view: str | None = Field(
-        default=None, description="The feature view; needed only if several of the source have days."
-    )
+    view: str | None = Field(default=None, description="The feature view; all views of the source if none is named.")
 
 
 def days_of(view: FeatureView) -> dg.DynamicPartitionsDefinition:
@@ -87,7 +85,7 @@ def recompute(
         If the extraction, the settings or the SQL have changed since the build: days of two builds would mix.
     """
     extraction = warehouse.built_extraction()
-    view = _view_of(config.view, extraction)
+    views = _views_of(config.view, extraction)
     first, last = first_and_last(config.days, extraction.as_of)
     evidence = gather_build_evidence(warehouse, horizons, compiled)
     if evidence.last != evidence.now:
@@ -107,14 +105,20 @@ def recompute(
     finished = (
         dbt.parsed(manifest)
         .cli(
-            ["run", "--select", " ".join(view.by_day), *in_parts(json.dumps(variables))],
+            [
+                "run",
+                "--select",
+                " ".join(name for view in views for name in view.by_day),
+                *in_parts(json.dumps(variables)),
+            ],
             manifest=manifest,
         )
         .wait()
     )
     shutil.rmtree(finished.target_path)
-    rows = report_days(context, view, warehouse, computed=(first, last))
-    context.log.info(f"{view.schema}.{view.name}: {rows:,} rows of {first} to {last} were computed anew.")
+    for view in views:
+        rows = report_days(context, view, warehouse, computed=(first, last))
+        context.log.info(f"{view.schema}.{view.name}: {rows:,} rows of {first} to {last} were computed anew.")
 
 
 @dg.job(
@@ -194,10 +198,8 @@ def report_days(
     return sum(number for day, number in rows.items() if first <= day <= last)
 
 
-def _view_of(name: str | None, extraction: Extraction) -> FeatureView:
+def _views_of(name: str | None, extraction: Extraction) -> list[FeatureView]:
     views = {each.name: each for each in FEATURE_VIEWS.values() if each.by_day and not extraction.lacks(each.entity)}
-    if name is None and len(views) == 1:
-        return next(iter(views.values()))
-    if name not in views:
-        raise DaysError(f"view: expected one of {', '.join(sorted(views))}, found {name or 'none'}.")
-    return views[name]
+    if name is not None and name not in views:
+        raise DaysError(f"view: expected one of {', '.join(sorted(views))}, found {name}.")
+    return list(views.values()) if name is None else [views[name]]

@@ -58,7 +58,11 @@ def described(
             column["meta"]["unit"], column["meta"]["window"], column["meta"]["null_means"],
             *measured.get((view.name, name), [None] * 5),
             column["meta"].get("dropped"),
-            *(importance[model].get(name) for model in DECLARATIONS),
+            # the other view may have a feature of the same name
+            *(
+                importance[model].get(name) if each.feature_view.name == view.name else None
+                for model, each in DECLARATIONS.items()
+            ),
         )
         for name, column in columns.items()
         if "group" in column["meta"]

@@ -260,7 +260,7 @@ def _by_clock(connection: Readable, history: str, table: ScoredTable) -> list[li
     found = connection.execute(
         f"select as_of, {', '.join(table.versions)}, count(*) from {history} group by {keys} order by {keys}"
     ).fetchall()
-    return [[_in_utc(as_of), *rest] for as_of, *rest in found]
+    return [[None if as_of is None else _in_utc(as_of), *rest] for as_of, *rest in found]
 
 
 def _in_utc(moment: datetime) -> str:

@@ -29,7 +29,12 @@ DESCRIBED = {
 }
 MEASURED = {("lead_features", "age"): [0.25, False, "twin", 0.99, True]}
 IMPORTANT_TO_CONVERSION = [0.5 if name == "conversion" else None for name in DECLARATIONS]
-IMPORTANCE: dict[str, dict[str, float]] = {**{name: {} for name in DECLARATIONS}, "conversion": {"age": 0.5}}
+IMPORTANCE: dict[str, dict[str, float]] = {
+    **{name: {} for name in DECLARATIONS},
+    "conversion": {"age": 0.5},
+    # a feature of another view, which has the same name
+    "churn_30d": {"age": 0.7},
+}
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
