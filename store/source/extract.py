@@ -256,7 +256,7 @@ def extract(
             replace_file(note, json.dumps({"load_number": load_number, "accepted": accepted}))
         # The history is loaded first, because the load may be killed in between: the next extraction can use the
         # history of a lead that is new to it, but a lead without a history would look as if it never had values.
-        target.rename_earlier()
+        target.bring_up_to_date()
         say(f"history: {sum(changes_seen.values()):,} changes seen, {counts[CHANGES].new:,} from the source's history")
         load(connection, target, state_dir, history)
         say(f"loading {', '.join(delta.table for delta in deltas) or 'nothing: every row is known'}")

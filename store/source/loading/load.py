@@ -23,6 +23,7 @@ from store.source.loading.stored import (
     Wanted,
     counted_words,
     definition_of,
+    further_columns,
     keep_words,
     quiet_dlt,
     renames,
@@ -116,8 +117,11 @@ class DuckdbTarget:
             stored_as[name] = stored_as.pop(earlier)
         return stored_as
 
-    def rename_earlier(self) -> None:
-        """Give tables of schema ``raw`` their present names, each in one transaction: no row is copied or lost."""
+    def bring_up_to_date(self) -> None:
+        """Give the tables of schema ``raw`` their present names and columns, without any row copied or lost.
+
+        A table without a new row is not loaded, and would lack the columns that have been added since.
+        """
         import duckdb
 
         if not self._path.exists():
@@ -133,6 +137,13 @@ class DuckdbTarget:
                     for statement in statements:
                         connection.execute(statement)
                     connection.commit()
+            stored: dict[str, set[str]] = {}
+            for table, column in connection.execute(
+                f"select table_name, column_name from duckdb_columns() where schema_name = {literal(RAW)}"
+            ).fetchall():
+                stored.setdefault(table, set()).add(column)
+            for statement in further_columns(stored):
+                connection.execute(statement)
 
     def write_marker(self, connection: DuckDBPyConnection) -> None:
         """Replace ``raw.extraction`` by ``new_extraction`` of the scratch database, as one change."""
@@ -217,8 +228,8 @@ class PostgresTarget(DuckdbTarget):
             lambda _, stored: select(*(stored.c[name] for name in columns if name in stored.c)),
         )
 
-    def rename_earlier(self) -> None:
-        """Give tables of schema ``raw`` their present names, each in one transaction: no row is copied or lost."""
+    def bring_up_to_date(self) -> None:
+        """Give the tables of schema ``raw`` their present names and columns, without any row copied or lost."""
         engine = create_engine(self._url)
         try:
             existing = inspect(engine).get_table_names(RAW)
@@ -227,6 +238,14 @@ class PostgresTarget(DuckdbTarget):
                     with engine.begin() as opened:
                         for statement in statements:
                             opened.execute(text(statement))
+            inspector = inspect(engine)
+            stored = {
+                table: {each["name"] for each in inspector.get_columns(table, schema=RAW)}
+                for table in inspector.get_table_names(RAW)
+            }
+            with engine.begin() as opened:
+                for statement in further_columns(stored):
+                    opened.execute(text(statement))
         finally:
             engine.dispose()
 

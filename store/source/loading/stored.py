@@ -9,6 +9,7 @@ from typing import Literal
 from duckdb import DuckDBPyConnection
 
 from store.source.contract import EARLIER_NAMES, TABLES
+from store.source.record import SQL_TYPES
 from store.source.sql import one_row, quoted
 from store.sql import literal
 
@@ -139,6 +140,14 @@ def renames() -> Iterator[tuple[str, list[str]]]:
                 f"drop view if exists staging.stg_{earlier} cascade",
             ],
         )
+
+
+def further_columns(stored: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield statements that add the columns of the contract that stored tables lack, for both engines."""
+    for name, table in TABLES.items():
+        for column in table.columns:
+            if name in stored and column.name not in stored[name]:
+                yield f"alter table {RAW}.{name} add column {column.name} {SQL_TYPES[column.kind]}"
 
 
 def make_marker(connection: DuckDBPyConnection, row: Mapping[str, object], *, loaded: bool) -> bool:

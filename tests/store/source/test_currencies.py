@@ -101,6 +101,7 @@ def test_a_home_of_an_earlier_state_gets_the_currency(
         connection.execute("delete from raw._dlt_version")
     run(folder)
     assert query("select project_id, row_hash from raw.projects order by 1") == hashes
+    assert query("select distinct currency from raw.projects") == [(None,)], "the feature store reads it at once"
     _projects(export, *[("10", "", "CHF")] * 12)
     run(write_csv(folder, export))
     assert query("select distinct currency, value_currency from raw.projects, raw.extraction") == [("CHF", "CHF")]

@@ -254,6 +254,7 @@ def test_the_history_of_an_earlier_state_is_kept(server: Server, tmp_path: Path,
     assert len(before) == 2
     server.do(
         "alter table raw.changes rename to lead_changes",
+        "alter table raw.interactions drop column customer_id",
         "create schema if not exists staging",
         "create view staging.stg_lead_changes as select * from raw.lead_changes",
         "create table lead_changes (change_id text, lead_id bigint, column_name text, value text, "
@@ -272,6 +273,7 @@ def test_the_history_of_an_earlier_state_is_kept(server: Server, tmp_path: Path,
         "select table_name from information_schema.tables where table_name like '%lead_changes' and table_schema in "
     )
     assert server.rows(f"{tables} ('raw', 'staging')") == []
+    assert server.rows("select distinct customer_id from raw.interactions") == [(None,)], "columns since then are there"
     server.do("drop schema staging")
 
 
