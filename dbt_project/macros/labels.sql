@@ -21,6 +21,20 @@ told as (
 
 ),
 
+{% if var('customers_close') -%}
+-- Only its row tells that a customer has closed: of one without a row nobody knows it.
+described as (
+
+    select
+        customer_id,
+        min(known_us) as row_us
+    from {{ ref('customer_timeline') }}
+    where fact = 'customer_created'
+    group by customer_id
+
+),
+
+{% endif -%}
 labelled as (
 
     select
@@ -29,6 +43,11 @@ labelled as (
         {{ timestamp_from_us('matured.matures_us') }} as matures_at,
         cast(case when told.customer_id is {{ 'not ' if var('customers_close') }}null then 1 else 0 end as bigint) as {{ column }}
     from matured
+    {%- if var('customers_close') %}
+    inner join described
+        on matured.customer_id = described.customer_id
+            and matured.matures_us > described.row_us
+    {%- endif %}
     left join told
         on matured.customer_id = told.customer_id
             and matured.as_of_us = told.as_of_us

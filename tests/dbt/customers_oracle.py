@@ -118,6 +118,9 @@ def churned(crm: Crm, clock: datetime, days: int, *, by_closing: bool) -> dict[t
         if matures > clock:
             continue
         end = closed(crm, customer_id)
+        if by_closing and not any(fact.kind == "customers" and fact.known < matures for fact in facts[customer_id]):
+            # only a row tells whether a customer has closed
+            continue
         bought = any(
             fact.is_purchase and fact.row["occurred_at"] >= as_of and fact.known < matures
             for fact in facts[customer_id]
