@@ -15,6 +15,7 @@ from models.declaring.declaration import ModelDeclaration
 from models.scoring.scoring import explained
 from store.artifacts import ArtifactStore
 from store.features.certificates import CompiledSql
+from store.features.training_rows import ended
 from store.ledger.champions import (
     ChampionMismatchError,
     load_champion,
@@ -85,6 +86,7 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             return
         as_of = extraction.as_of
         compiled.require_proof(view.name, as_of)
+        over = ended(warehouse, declaration, extraction)
         with ledger(warehouse) as connection:
             forget_out_of_scope(connection, declaration, as_of)
             unmeasured = unmeasured_champion(connection, declaration.name)
@@ -122,16 +124,18 @@ def scores_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
             ).df()
             grades = grades_in_force(connection, declaration.name)
             bounds = {} if grades is None else grades.bounds
-            if champion is None:
-                reason = why_no_champion(connection, declaration.name)
+            if over or champion is None:
+                reason = over or why_no_champion(connection, declaration.name)
                 record_scoring(
                     connection, declaration.name, as_of,
                     version=None, open_entities=open_entities, unscored_reason=reason, scored_at=clock.present(),
                 )  # fmt: skip
-        if champion is None:
+        if over or champion is None:
             # no warning if a declared rule takes the place of the model
             (context.log.info if declaration.rule else context.log.warning)(
-                f"{declaration.name} has no champion, so no {view.entity.name} is scored by it. {reason}"
+                f"No {view.entity.name} is scored by {declaration.name}. {reason}"
+                if over
+                else f"{declaration.name} has no champion, so no {view.entity.name} is scored by it. {reason}"
             )
             yield dg.MaterializeResult(
                 metadata={

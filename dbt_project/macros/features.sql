@@ -64,11 +64,13 @@
     ({{ us }} - mod({{ us }} - 4 * {{ day_us() }}, 14 * {{ day_us() }}))
 {%- endmacro %}
 
-{#- 1 for a customer that is active at a moment, else 0: with contracts while it is open, else if a purchase was known in
-    the 90 days before. -#}
-{% macro is_active_customer(last_purchase_us, closed_us, as_of_us) -%}
+{#- 1 for a customer that is active at a moment, else 0: with contracts while its row says that it is open, else if a
+    purchase was known in the 90 days before. -#}
+{% macro is_active_customer(last_purchase_us, row_us, closed_us, as_of_us) -%}
     {%- if var('customers_close') -%}
-        case when {{ closed_us }} is null or {{ closed_us }} >= {{ as_of_us }} then 1 else 0 end
+        case
+            when {{ row_us }} < {{ as_of_us }} and ({{ closed_us }} is null or {{ closed_us }} >= {{ as_of_us }}) then 1 else 0
+        end
     {%- else -%}
         case when {{ last_purchase_us }} >= {{ as_of_us }} - 90 * {{ day_us() }} then 1 else 0 end
     {%- endif -%}

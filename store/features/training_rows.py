@@ -41,26 +41,43 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
         If no such fact was known before the clock of the extraction, or if these facts end long before it and the
         declaration says that this matters.
     """
+    with warehouse.connect() as connection:
+        for each in declaration.requires:
+            found = connection.execute(
+                f"select 1 from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition}) "
+                "limit 1",
+                [microseconds(extraction.as_of)],
+            )
+            if found.fetchone() is None:
+                raise UntrainableError(each.absent, horizon_matters=False)
+    if over := ended(warehouse, declaration, extraction):
+        raise UntrainableError(over, horizon_matters=False)
+
+
+def ended(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> str:
+    """Say that the facts that a model requires end long before the clock, if its declaration says that this matters.
+
+    A feed that has ended looks like proof that nothing happens: neither may a model learn from it nor a champion score.
+    """
     clock_us = microseconds(extraction.as_of)
     with warehouse.connect() as connection:
         for each in declaration.requires:
-            facts = f"from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition})"
-            if connection.execute(f"select 1 {facts} limit 1", [clock_us]).fetchone() is None:
-                raise UntrainableError(each.absent, horizon_matters=False)
             if not each.ended:
                 continue
             ((last_us, longest_us),) = connection.execute(
                 "select max(known_us), max(gap_us) from (select known_us, known_us - lag(known_us) over "
-                f"(order by known_us) as gap_us from (select distinct known_us {facts}) as moments) as gaps",
+                "(order by known_us) as gap_us from (select distinct known_us "
+                f"from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition})) as moments"
+                ") as gaps",
                 [clock_us],
             ).fetchall()
+            if last_us is None:
+                continue
             silence_us = clock_us - last_us
             if silence_us > max(ENDED_DAYS * DAY_US, ENDED_RATIO * (longest_us or 0)):
                 last = extraction.as_of - timedelta(microseconds=silence_us)
-                raise UntrainableError(
-                    each.ended.format(last=f"{last:%Y-%m-%d}", clock=f"{extraction.as_of:%Y-%m-%d}"),
-                    horizon_matters=False,
-                )
+                return each.ended.format(last=f"{last:%Y-%m-%d}", clock=f"{extraction.as_of:%Y-%m-%d}")
+    return ""
 
 
 def drawn_share(warehouse: Warehouse, declaration: ModelDeclaration) -> float:

@@ -95,6 +95,11 @@ def closed(crm: Crm, customer_id: str) -> datetime | None:
     return ends[0] if ends else None
 
 
+def has_row(facts: Sequence[Fact], moment: datetime) -> bool:
+    """Say whether the row of a customer was known before a moment."""
+    return any(fact.kind == "customers" and fact.known < moment for fact in facts)
+
+
 def observed(crm: Crm, clock: datetime) -> dict[tuple[str, datetime], str]:
     """Return the kind of each observation."""
     found = {}
@@ -118,7 +123,7 @@ def churned(crm: Crm, clock: datetime, days: int, *, by_closing: bool) -> dict[t
         if matures > clock:
             continue
         end = closed(crm, customer_id)
-        if by_closing and not any(fact.kind == "customers" and fact.known < matures for fact in facts[customer_id]):
+        if by_closing and not has_row(facts[customer_id], matures):
             # only a row tells whether a customer has closed
             continue
         bought = any(
@@ -151,7 +156,9 @@ def expected_features(
             **own,
             **_plan(changes, as_of),
             **attribute_values({"customers": changes}, attributes, as_of),
-            "is_active": 1 if by_closing else int((own["days_since_last_purchase"] or math.inf) <= 90),
+            "is_active": int(has_row(facts[customer_id], as_of))
+            if by_closing
+            else int((own["days_since_last_purchase"] or math.inf) <= 90),
             **ranks[at].of(own),
         }
     return rows
@@ -331,7 +338,7 @@ class _Ranks:
             if not bought:
                 continue
             end, days = ends[customer_id], (at - max(bought)) / DAY
-            if (end is None or end >= at) if by_closing else days <= 90:
+            if (has_row(own, at) and (end is None or end >= at)) if by_closing else days <= 90:
                 self.active.append((days, len(bought), spent))
 
     def of(self, own: Row) -> Row:

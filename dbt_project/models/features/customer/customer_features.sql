@@ -251,7 +251,9 @@ named as (
         {%- endfor %}
         -- among all customers
         cast(
-            {{ is_active_customer('counted.last_purchase_us', 'closings.closed_us', 'observations.as_of_us') }} as bigint
+            {{ is_active_customer(
+                'counted.last_purchase_us', 'customers.row_us', 'closings.closed_us', 'observations.as_of_us'
+            ) }} as bigint
         ) as is_active,
         cast(case when counted.revenue_lifetime > 100 * quintiles.high_value then 1 else 0 end as bigint) as is_high_value,
         {{ fifth(

@@ -23,6 +23,7 @@ at_moments as (
 
     select
         customers.customer_id,
+        customers.row_us,
         grid.as_of_us,
         closings.closed_us,
         cast(sum(purchases.purchases) over so_far as bigint) as purchases,
@@ -42,7 +43,7 @@ marked as (
 
     select
         *,
-        {{ is_active_customer('last_purchase_us', 'closed_us', 'as_of_us') }} as is_active
+        {{ is_active_customer('last_purchase_us', 'row_us', 'closed_us', 'as_of_us') }} as is_active
     from at_moments
 
 ),
