@@ -252,7 +252,8 @@ def _facts(feeds: Sequence[Feed]) -> Iterator[str]:
 
 
 def _closings(entities: Entities) -> Iterator[str]:
-    yield f"{entities.known:,} {entities.plural} at the clock, {entities.open:,} of them open: a run scores these"
+    scored = "a run scores these" if entities.all_scored else "a run scores those that its models are about"
+    yield f"{entities.known:,} {entities.plural} at the clock, {entities.open:,} of them open: {scored}"
     for each in entities.closings:
         found = f"{each.facts:>11,} found;" if each.facts else " " * 18
         yield f"{each.kind:<26}{found} {entities.plural} closed by it: {each.entities:,}"

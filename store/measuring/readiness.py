@@ -21,7 +21,7 @@ from models.untrainable import UntrainableError
 from store.features.compiled import Build, microseconds
 from store.features.compiling import make
 from store.features.training_rows import require_facts
-from store.warehouse.connection import Connection, Model, Name, Scratch, named
+from store.warehouse.connection import Connection, Model, Name, Place, named
 from store.warehouse.warehouse import Extraction, Warehouse
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Entities:
         Rows that a feature view of them would have.
     closings : tuple of Closing
         The kinds of closings, the one that has closed most entities first.
+    all_scored : bool
+        Whether a model is about all that are open.
     """
 
     plural: str
@@ -63,6 +65,7 @@ class Entities:
     open: int
     observations: int
     closings: tuple[Closing, ...]
+    all_scored: bool
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,12 @@ def _entities(connection: Connection, entity: Entity, extraction: Extraction) ->
         ).fetchall()
         closings = [Closing(kind=kind, facts=facts, entities=closed) for kind, facts, closed in rows]
     return Entities(
-        plural=entity.plural, known=known, open=are_open, observations=observations, closings=tuple(closings)
+        plural=entity.plural,
+        known=known,
+        open=are_open,
+        observations=observations,
+        closings=tuple(closings),
+        all_scored=any(not each.scope for each in DECLARATIONS.values() if each.feature_view.entity == entity),
     )
 
 
@@ -195,13 +203,14 @@ def _readiness(
 
     label: Name = ("labels", declaration.label)
     rates: list[Rate] = []
-    with warehouse.connect() as connection, connection.scratch("readiness") as space:
-        frame = _rows(connection, space, build, made, declaration)
+    with warehouse.connect() as connection, connection.scratch("readiness") as space, space.place() as scope:
+        in_scope = _in_scope(scope, build, made, declaration) if declaration.scope else ""
+        frame = _labelled(connection, f"labels.{declaration.label}", declaration, in_scope)
         for days in sorted({declaration.horizon_days, *HORIZONS}) if declaration.task.graded else ():
             over = build.over(declaration.label, days)
             with space.place() as place:
                 place.run(over.needed_for([label], made - {label}))
-                rates.append(_rate(connection, place.relation(label), declaration.with_horizon(days)))
+                rates.append(_rate(connection, place.relation(label), declaration.with_horizon(days), in_scope))
     sides = untrainable = None
     try:
         require_facts(warehouse, declaration, extraction)
@@ -225,24 +234,16 @@ def _readiness(
     )
 
 
-def _rows(
-    connection: Connection, space: Scratch, build: Build, made: set[Name], declaration: ModelDeclaration
-) -> pd.DataFrame:
-    """Return the labelled observations that a model is about."""
-    labels = f"labels.{declaration.label}"
-    if not declaration.scope:
-        return _labelled(connection, labels, declaration)
+def _in_scope(place: Place, build: Build, made: set[Name], declaration: ModelDeclaration) -> str:
+    """Make the observations that a model is about in a place of their own; return the join that keeps these alone."""
     view = declaration.feature_view
-    features, observations = (view.schema, view.name), named(view.entity.observations)
-    with space.place() as place:
-        place.make(
-            observations,
-            f"select observations.* from {view.entity.observations} as observations "
-            f"inner join {labels} as labels using ({view.key}, {AS_OF})",
-        )
-        place.run(_as_views(build.needed_for([features], made), features))
-        scoped = declaration.in_scope(place.relation(features))
-        return _labelled(connection, labels, declaration, f"inner join {scoped} as scoped using ({view.key}, {AS_OF})")
+    features, observations, kept = (view.schema, view.name), named(view.entity.observations), ("readiness", "in_scope")
+    # an outcome without a rate is asked over one horizon
+    labelled = "" if declaration.task.graded else f"inner join labels.{declaration.label} using ({view.key}, {AS_OF})"
+    place.make(observations, f"select observations.* from {view.entity.observations} as observations {labelled}")
+    place.run(_as_views(build.needed_for([features], made), features))
+    place.make(kept, f"select {view.key}, {AS_OF} from {declaration.in_scope(place.relation(features))} as scoped")
+    return f"inner join {place.relation(kept)} as scoped using ({view.key}, {AS_OF})"
 
 
 def _as_views(models: Iterable[Model], relation: Name) -> Iterator[Model]:
@@ -260,10 +261,10 @@ def _labelled(connection: Connection, labels: str, declaration: ModelDeclaration
     ).df()
 
 
-def _rate(connection: Connection, labels: str, declaration: ModelDeclaration) -> Rate:
+def _rate(connection: Connection, labels: str, declaration: ModelDeclaration, joined: str) -> Rate:
     key, column = declaration.feature_view.key, declaration.label_column
     counted = connection.execute(
         f"select count(*), count(distinct {key}), count(*) filter (where {column} = 1), "
-        f"count(distinct {key}) filter (where {column} = 1) from {labels}"
+        f"count(distinct {key}) filter (where {column} = 1) from {labels} as labels {joined}"
     ).fetchall()[0]
     return Rate(declaration.horizon_days, *counted)
