@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from models.decisions.later_changes import FIRST_DAYS, SPAN_DAYS, LaterEvidence, refutation
 from models.declaring.attribute import Attribute
 from store.source.contract import CHANGES, FROM_CREATION, TABLES
-from store.source.loading.deltas import WITHDRAWN
+from store.source.loading.deltas import BACKDATED, WITHDRAWN
 from store.source.owners import is_of
 from store.source.sql import one_row
 from store.sql import literal, literals
@@ -85,8 +85,8 @@ def measure_later(
     if not columns:
         return {}
     connection.execute(
-        f"create or replace temp table later_changes as select {table.key} as owner, column_name, value is not null as "
-        f"has_value, known_at, extracted_at, load_number from known_{CHANGES} where origin = 'extraction' "
+        f"create or replace temp table later_changes as select {table.key} as owner, column_name, {BACKDATED} as "
+        f"is_backdated, known_at, extracted_at, load_number from known_{CHANGES} where origin = 'extraction' "
         f"and {is_of(table.name)} and not starts_with(change_id, {literal(WITHDRAWN)})"
     )
     # an age of a row is in days
@@ -127,8 +127,8 @@ def measure_later(
             changes[name].setdefault(load_number, [0] * SPANS)[span] = count
         backdated = dict(
             connection.execute(
-                "select column_name, count(*) from later_changes where has_value and "
-                f"known_at < extracted_at - to_days({FIRST_DAYS}) and column_name in ({literals(names)}) group by 1"
+                "select column_name, count(*) from later_changes where is_backdated "
+                f"and column_name in ({literals(names)}) group by 1"
             ).fetchall()
         )
         for name in names:

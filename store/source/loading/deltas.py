@@ -27,6 +27,9 @@ WITHDRAWN = "withdrawn-"
 """The beginning of the key of a change that takes back a first value, and of one that tells it again from the
 extraction on. In the order of bytes it follows the beginning of every other change that an extraction has seen."""
 
+BACKDATED = f"value is not null and known_at < extracted_at - to_days({FIRST_DAYS})"
+"""Whether a change that an extraction has seen is a first value that counts as known before it, as SQL."""
+
 CHANGE_COLUMNS = {
     **{column.name: SQL_TYPES[column.kind] for column in TABLES[CHANGES].columns},
     "known_at": "timestamptz",
@@ -216,8 +219,8 @@ def _withdrawals(attributes: Sequence[Attribute]) -> Iterator[str]:
             f"from known_{CHANGES} where origin = 'extraction'"
         )
         first = (
-            f"from ({backdated}) where {is_of(table)} and column_name in ({literals(names)}) and value is not null "
-            f"and known_at < extracted_at - to_days({FIRST_DAYS}) and not starts_with(change_id, '{WITHDRAWN}')"
+            f"from ({backdated}) where {is_of(table)} and column_name in ({literals(names)}) "
+            f"and {BACKDATED} and not starts_with(change_id, '{WITHDRAWN}')"
         )
         same = f"{', '.join(OWNER_KEYS)}, column_name, null::timestamptz as changed_at, 'extraction' as origin"
         for key, value, known_at in (("", "null::varchar", "known_at"), ("-seen", "value", "seen_at")):
