@@ -105,6 +105,7 @@ def candidate_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
                     for each in declaration.feature_view.of_attributes(extraction.attributes)
                     for feature in each.assumed
                 ],
+                ends=extraction.ends.get(declaration.feature_view.entity.ends),
                 recorded=earlier_versions,
                 warn=context.log.warning,
             )

@@ -40,11 +40,10 @@ from store.ledger.champions import (
     ChampionMismatchError,
     champion_version,
     follow,
+    learnt_wrong,
     load_champion,
-    lost_features,
     promote,
     unmeasured_champion,
-    withdrawn_features,
 )
 from store.ledger.decisions import SHOWN, last_decisions, record_decision
 from store.ledger.predictions import grades_in_force, record_grades
@@ -258,17 +257,9 @@ def _unusable(
         # readers of the marts see the reason, and do not know the home
         found = error.found.replace(f"{artifacts.root}/", "")
         return str(champion_version(connection, declaration.name)), f" does not load any more ({found})"
-    if champion is None or not (why := _learnt_wrong(connection, champion, declaration.feature_view)):
+    if champion is None or not (why := learnt_wrong(connection, champion, declaration.feature_view)):
         return None
     return champion.version, f" {why}"
-
-
-def _learnt_wrong(connection: Connection, champion: Candidate, view: FeatureView) -> str:
-    """Say why a champion may not be used for what it has learnt; empty if it may."""
-    if late := withdrawn_features(connection, champion):
-        return f"learnt from values that were later than they seemed ({', '.join(late)})"
-    gone = lost_features(connection, champion, view)
-    return f"learnt from features that are no more ({', '.join(gone)})" if gone else ""
 
 
 def _trial_metadata(shorter: ShorterHorizons | None) -> dict[str, Any]:
@@ -305,7 +296,7 @@ def _evidence_on(
         return evidence
     if champion is None:
         return evidence
-    if why := _learnt_wrong(connection, champion, view):
+    if why := learnt_wrong(connection, champion, view):
         return replace(evidence, learnt_wrong=why)
     training_set = load_training_set(artifacts.training_sets(candidate.model) / candidate.manifest["training_set"])
     return replace(

@@ -25,7 +25,7 @@ from models.declaring.declaration import ModelDeclaration
 from models.markdown import Markup, bullets, plain
 from models.versions.candidate import Candidate
 from store.artifacts import ArtifactStore
-from store.ledger.champions import load_champion
+from store.ledger.champions import learnt_wrong, load_champion
 from store.ledger.measurements import record_drift
 from store.ledger.schema import ledger
 from store.measuring.drift import OBSERVATION_KIND, measure_drift, reference
@@ -75,15 +75,17 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         with ledger(warehouse) as connection:
             champion = load_champion(connection, artifacts, declaration.name)
             there = columns_of(connection, view.schema, view.name)
-        nothing = _nothing_to_measure(declaration, champion, there)
-        if champion is None or nothing:
+            wrong = "" if champion is None else learnt_wrong(connection, champion, view)
+        if champion is None or wrong:
+            nothing = "there is no champion" if champion is None else f"the champion {champion.version} {wrong}"
             yield dg.MaterializeResult(
                 metadata={
                     "champion": "none" if champion is None else champion.version,
                     "clock": dg.MetadataValue.timestamp(as_of),
                 },
                 check_results=[
-                    check_result(key, Verdict(check=name, failed=False, statement=nothing)) for name in CHECKS
+                    check_result(key, Verdict(check=name, failed=False, statement=f"Not enough evidence: {nothing}."))
+                    for name in CHECKS
                 ],
             )
             return
@@ -113,20 +115,6 @@ def drift_asset(declaration: ModelDeclaration) -> dg.AssetsDefinition:
         )
 
     return drift
-
-
-def _nothing_to_measure(declaration: ModelDeclaration, champion: Candidate | None, columns: Sequence[str]) -> str:
-    """Say why a champion cannot be measured; an empty text where it can."""
-    if champion is None:
-        return "Not enough evidence: there is no champion."
-    missing = [name for name in champion.features if name not in columns]
-    if not missing:
-        return ""
-    view = declaration.feature_view
-    return (
-        f"Not enough evidence: {view.schema}.{view.name} lacks {', '.join(missing)}, from which the champion "
-        f"{champion.version} learnt."
-    )
 
 
 def _read(

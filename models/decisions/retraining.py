@@ -42,6 +42,8 @@ class RetrainEvidence:
         Features from which the champion learnt, and which the feature view no longer has.
     withdrawn_features : tuple of str
         Features whose values in the past, from which the champion learnt, turned out to be later ones.
+    learnt_otherwise : str
+        Why the labels from which the champion learnt mean something else than those of now; empty if they do not.
     failed_checks : tuple of str
         Names of `models.decisions.drift.CHECKS`.
     onset : datetime or None
@@ -66,6 +68,7 @@ class RetrainEvidence:
     feature_code_trained: str | None = None
     gone_features: tuple[str, ...] = ()
     withdrawn_features: tuple[str, ...] = ()
+    learnt_otherwise: str = ""
     failed_checks: tuple[str, ...] = ()
     onset: datetime | None = None
     new_labels: int = 0
@@ -142,6 +145,11 @@ def decide_retraining(evidence: RetrainEvidence, policy: RetrainPolicy) -> Retra
             f"{evidence.version} learnt from values that were later than they seemed "
             f"({', '.join(evidence.withdrawn_features)}), so it scores nothing any more.",
         )  # fmt: skip
+    if evidence.learnt_otherwise and not evidence.in_flight:
+        return _decision(
+            evidence, "retrain", "labels_changed",
+            f"{evidence.version} learnt from {evidence.learnt_otherwise}, so it scores nothing any more.",
+        )  # fmt: skip
     if evidence.trained_at is None:
         return _decision(
             evidence,
@@ -206,6 +214,7 @@ def _decision(
         "feature_code_changed": [evidence.feature_code],
         "features_gone": evidence.gone_features,
         "values_withdrawn": evidence.withdrawn_features,
+        "labels_changed": evidence.learnt_otherwise,
         "champion_stale": [str(evidence.last_trained_at)],
         "drift_settled": [str(evidence.onset)],
     }.get(rule, [str(evidence.as_of)])

@@ -21,6 +21,7 @@ CUSTOMER = Entity(
     closings="intermediate.customer_closings",
     facts="intermediate.customer_timeline",
     lasting=True,
+    ends="customers_close",
     settles="fact = 'customer_closed'",
     kinds_of_closings=KINDS_OF_CLOSINGS,
 )

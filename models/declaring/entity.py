@@ -46,6 +46,9 @@ class Entity:
         Whether most entities that are scored were learnt from, as accounts that go on for years are. The split then
         holds out the last observations of all entities; else all observations of the last entities, because those of
         one entity are nearly copies.
+    ends : str
+        The column of ``raw.extraction`` that says whether the source tells when an entity ends, which changes what a
+        label means; empty if every source tells it.
     values : str
         Table with the column ``value`` by `key` and ``as_of``: what an entity of a census is worth; empty for none.
     facts : str
@@ -79,6 +82,7 @@ class Entity:
     kinds_of_closings: str = ""
     outcomes: str = ""
     lasting: bool = False
+    ends: str = ""
     several: str = ""
     of: str = ""
     description: str = ""

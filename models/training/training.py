@@ -62,6 +62,7 @@ def train(
     directory: Path,
     *,
     assumed: Collection[str] = (),
+    ends: bool | None = None,
     recorded: Mapping[str, str] | None = None,
     warn: Callable[[str], object] = lambda _: None,
 ) -> Candidate:
@@ -79,6 +80,8 @@ def train(
         The version is written to ``<directory>/<version>/``.
     assumed : collection of str
         Features whose first values count as known from the creation by an assumption, which later changes may refute.
+    ends : bool, optional
+        Whether the source tells when an entity ends, if labels mean something else where it does.
     recorded : mapping of str to str, optional
         The versions in the ledger, with the SHA-256 of their manifests: only these are reused. By default all versions
         in the directory are, for a caller that has no ledger and writes the directory alone.
@@ -111,7 +114,14 @@ def train(
     fingerprint = fingerprint_of(declaration)
     assumed = sorted({*assumed}.intersection(training_set.features))
     identity = json.dumps(
-        [RECIPE, training_set.manifest["content_hash"], fingerprint, libraries, *filter(None, [assumed])],
+        [
+            RECIPE,
+            training_set.manifest["content_hash"],
+            fingerprint,
+            libraries,
+            *filter(None, [assumed]),
+            *([] if ends is None else [f"ends: {ends}"]),
+        ],
         sort_keys=True,
     )
     last_as_of = datetime.fromisoformat(training_set.manifest["last_as_of"])
@@ -200,6 +210,7 @@ def train(
                 "baseline": baseline,
                 # versions without such features keep the manifest that they had before
                 **({"assumed": assumed} if assumed else {}),
+                **({} if ends is None else {"ends": ends}),
                 # versions without costs keep the manifest that they had before costs existed
                 **({"choice": choice} if choice else {}),
                 "interval": task.residuals(testing_rows.predicted(predicted, task)),

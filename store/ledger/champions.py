@@ -8,6 +8,7 @@ from datetime import datetime
 
 from models.artifacts import ArtifactMismatchError
 from models.declaring.attribute import Attribute
+from models.declaring.entity import Entity
 from models.declaring.feature_view import FeatureView
 from models.versions.candidate import Candidate, load
 from store.artifacts import ArtifactStore
@@ -84,6 +85,30 @@ def withdrawn_features(connection: Connection, champion: Candidate) -> list[str]
     attributes = [each for each in map(Attribute.of_json, json.loads(stored or "[]")) if each.withdrawn]
     withdrawn = {feature.column for each in attributes for feature in each.features}
     return [name for name in assumed if name in withdrawn]
+
+
+def learnt_otherwise(connection: Connection, champion: Candidate, entity: Entity) -> str:
+    """Say that a champion learnt labels of another meaning: the source began or stopped to tell when an entity ends."""
+    if (learnt := champion.manifest.get("ends")) is None:
+        return ""
+    ((told,),) = connection.execute(f"select {entity.ends} from raw.extraction").fetchall()
+    if learnt == (told is True):
+        return ""
+    return (
+        f"ends that the source tells no longer ({entity.ends})"
+        if learnt
+        else f"a time when the source told no ends ({entity.ends})"
+    )
+
+
+def learnt_wrong(connection: Connection, champion: Candidate, view: FeatureView) -> str:
+    """Say why a champion may not be used for what it has learnt; empty if it may."""
+    if otherwise := learnt_otherwise(connection, champion, view.entity):
+        return f"learnt from {otherwise}"
+    if late := withdrawn_features(connection, champion):
+        return f"learnt from values that were later than they seemed ({', '.join(late)})"
+    gone = lost_features(connection, champion, view)
+    return f"learnt from features that are no more ({', '.join(gone)})" if gone else ""
 
 
 def promote(connection: Connection, version: Candidate, manifest_sha256: str, promoted_at: datetime) -> None:

@@ -14,7 +14,7 @@ from models.decisions.retraining import AGE, RetrainEvidence, onset_of
 from models.declaring.declaration import ModelDeclaration
 from models.tasks.task import Predictions
 from models.versions.candidate import TRUTH, Candidate
-from store.ledger.champions import lost_features, withdrawn_features
+from store.ledger.champions import learnt_otherwise, lost_features, withdrawn_features
 from store.measuring.distributions import distances
 from store.warehouse.connection import Connection, Readable
 
@@ -262,8 +262,9 @@ def gather_retrain_evidence(
     # if its features or their SQL have changed, a champion cannot be measured; the decision needs no measurement then
     gone_features = lost_features(connection, champion, declaration.feature_view)
     late_features = withdrawn_features(connection, champion)
-    rewritten = bool(gone_features or late_features) or (trained_code is not None and trained_code != feature_code)
-    if not rewritten and not any(moment == clock for moment, _ in looks):
+    otherwise = learnt_otherwise(connection, champion, declaration.feature_view.entity)
+    rewritten = [gone_features, late_features, otherwise, trained_code is not None and trained_code != feature_code]
+    if not any(rewritten) and not any(moment == clock for moment, _ in looks):
         raise MeasurementMissingError(
             f"ml.ml_drift_logs: expected a measurement of {model} {champion.version} at {clock.isoformat()}, found "
             f"{f'the last one at {looks[-1][0].isoformat()}' if looks else 'none'}. Materialize drift/{model} first."
@@ -294,6 +295,7 @@ def gather_retrain_evidence(
         feature_code_trained=trained_code,
         gone_features=tuple(gone_features),
         withdrawn_features=tuple(late_features),
+        learnt_otherwise=otherwise,
         failed_checks=failed_checks,
         onset=onset,
         new_labels=matured_labels(connection, declaration, champion, since=last_as_of, clock=clock),

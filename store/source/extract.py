@@ -208,7 +208,7 @@ def extract(
             *(note for one in validated.values() for note in one.reading.notes),
             *value_sentences(validated),
             *zone_sentences(chosen, validated),
-            *closing_sentences(connection, validated),
+            *closing_sentences(connection, validated, clock),
             *converted.sentences,
             *far_facts,
             *unknown_keys,

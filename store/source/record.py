@@ -39,6 +39,9 @@ class Column:
         always a fact.
     plan : str or None
         The planned column of the same row that gets this time if it is a plan.
+    ahead : bool
+        Whether the time of a fact may be entered before it comes: it may lie in the future, however far, and does not
+        move the default clock.
     added : bool
         Whether the column was added to the contract later: the hash of a row without a value in it does not change.
     free_text_limit : int or None
@@ -80,6 +83,7 @@ class Column:
     planned: bool = False
     fact_when: tuple[str, ...] = ()
     plan: str | None = None
+    ahead: bool = False
     added: bool = False
     free_text_limit: int | None = None
     postal: bool = False

@@ -206,15 +206,27 @@ def _default_of(column: Column) -> str:
     return f"{column.default}, or as {value} where the {number} is negative"
 
 
-def closing_sentences(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
-    """Yield a sentence if customers can close and none has."""
+def closing_sentences(
+    connection: DuckDBPyConnection, validated: Mapping[str, Validated], clock: datetime
+) -> Iterator[str]:
+    """Yield a sentence if customers can close and none has, or if some are still to close."""
     if (
         (one := validated.get("customers")) is None
         or not one.binding.reads("closed_at")
         or one.reading.part is not None
     ):
         return
-    if not one_row(connection, "select count(closed_at) from typed_customers where check_no is null")[0]:
+    ends, to_come = one_row(
+        connection,
+        f"select count(closed_at), count(*) filter (closed_at >= timestamptz '{clock.isoformat()}') "
+        "from typed_customers where check_no is null",
+    )
+    if to_come:
+        yield (
+            f"customers.closed_at lies at or after the clock in {to_come:,} row{'' if to_come == 1 else 's'}: an end "
+            "ends nothing before it comes, and does not move the clock."
+        )
+    if not ends:
         yield (
             "customers.closed_at has no value: customers count as having contracts, none of which has ended. If they "
             "have no contracts, say so in the mapping (customers: {columns: {closed_at: {absent: true}}})."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from store.source.checking.numbers import Points, is_ambiguous
-from store.source.checking.times import stated
+from store.source.checking.times import LATEST, stated
 from store.source.contract import CLOSED_STATUSES, OVERWRITTEN, TABLES
 from store.source.mapping.binding import TableBinding
 from store.source.mapping.forms import Flag, Substitute
@@ -45,8 +45,6 @@ KEPT: Mapping[str, tuple[str, ...]] = {
 """The columns with numbers and times whose history is kept."""
 
 EARLIEST = "1970-01-01"
-
-LATEST = "2200-01-01"
 
 FAR = "far_from_others"
 
@@ -128,7 +126,7 @@ def checks_of(
             # the stated start is compared: a start that is a date may be any moment of its day
             before = f"{column.name} < {stated(stated_names, start)}"
             yield Check("end_before_start", column.name, f"a time not before {start}", before)
-        if not column.planned:
+        if not column.planned and not column.ahead:
             yield Check(
                 "time_in_future",
                 column.name,
@@ -149,7 +147,7 @@ def checks_of(
         yield Check("orphan", owner.key, expected, "false")
     if binding.owners:
         yield Check("rewritten_history", table.key, "the change that is stored under this key", "false")
-    for name in binding.fact_times:
+    for name in binding.clock_facts:
         yield Check(FAR, name, "a time near those of other facts", "false")
 
 
@@ -169,13 +167,12 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
     if column.kind == "time":
         expected = " or ".join("in ISO 8601" if each == ISO else f"as {each}" for each in binding.formats(name))
         yield Check("unparsable_time", name, f"a time {expected}", f"{raw} is not null and {time} is null")
-        yield Check(
-            "time_out_of_range",
-            name,
-            f"a time after {EARLIEST} and before {LATEST}",
-            # many systems export a missing time as zero seconds since 1970
-            f"not (isfinite({time}) and {time} > timestamptz '{EARLIEST}' and {time} < timestamptz '{LATEST}')",
-        )
+        expected, fits = f"a time after {EARLIEST}", f"{time} > timestamptz '{EARLIEST}'"
+        if not column.ahead:
+            expected += f" and before {LATEST}"
+            fits += f" and isfinite({time}) and {time} < timestamptz '{LATEST}'"
+        # many systems export a missing time as zero seconds since 1970
+        yield Check("time_out_of_range", name, expected, f"not ({fits})")
     elif column.kind == "number":
         yield Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null")
         yield from _ambiguous(name, points)

@@ -94,7 +94,7 @@ def default_clock(
             + [
                 f"select unnest([{', '.join(columns)}]) as t from typed_{name} where check_no is null"
                 for name, one in validated.items()
-                if (columns := one.binding.fact_times)
+                if (columns := one.binding.clock_facts)
             ]
         )
         days = connection.execute(

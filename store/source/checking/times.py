@@ -18,6 +18,9 @@ from store.sql import literal, literals
 TIMES = ("TIMESTAMP", "DATE")
 """Beginnings of the names of DuckDB's types for times."""
 
+LATEST = "2200-01-01"
+"""Times that are not before are no times of a CRM."""
+
 MIN_MIDNIGHTS = 20
 """A column with at least so many values, all at midnight, has dates; fewer may be at midnight by chance."""
 
@@ -237,7 +240,8 @@ def stated_columns(binding: TableBinding, dates: Mapping[str, Dates]) -> frozens
         if column.plan is not None and binding.reads(column.name)
         for name in (column.name, column.plan)
     }
-    return frozenset({*plans, *dates})
+    ahead = {column.name for column in binding.table.columns if column.ahead and binding.reads(column.name)}
+    return frozenset({*plans, *ahead, *dates})
 
 
 def stated(columns: frozenset[str], name: str) -> str:
@@ -284,6 +288,9 @@ def meant(
         is_date = is_midnight(value, column_dates.zone) if column_dates.midnights else spelt.is_date
         # an infinite date has no end of its day; a check rejects it
         value = f"case when {is_date} and isfinite({value}) then {end} else {value} end"
+    if column.ahead:
+        # many systems write a day at the end of all time where there is no end
+        value = f"case when {value} < timestamptz '{LATEST}' then {value} end"
     if column.fact_when:
         value = f"case when {has_happened(column)} then {value} end"
     for other in binding.table.columns:

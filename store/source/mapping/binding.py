@@ -144,6 +144,11 @@ class TableBinding:
             if column.kind == "time" and not column.planned and self.reads(column.name)
         )
 
+    @property
+    def clock_facts(self) -> tuple[str, ...]:
+        """The `fact_times` that the default clock follows: those that are entered when they come."""
+        return tuple(name for name in self.fact_times if not self.table.column(name).ahead)
+
     def is_read(self, column: str) -> bool:
         """Say whether a source column is read for anything."""
         return column in self.source_columns or column in self.also_read

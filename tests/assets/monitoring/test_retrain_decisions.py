@@ -11,8 +11,10 @@ import pytest
 
 from models.decisions.drift import judge
 from models.decisions.retraining import RetrainDecision, RetrainEvidence, decide_retraining
+from models.declared.lead import LEAD
 from models.declaring.attribute import Attribute
 from models.declaring.policies import RetrainPolicy
+from store.ledger.champions import learnt_wrong
 from store.ledger.decisions import record_decision
 from store.ledger.measurements import SourceFigure, record_drift, record_source_health
 from store.measuring.drift import MeasurementMissingError, gather_retrain_evidence, measure_drift, reference
@@ -186,6 +188,33 @@ def test_a_champion_that_learnt_from_values_that_were_later_is_trained_anew(
     decision = decide_retraining(gathered(connection, learnt, 4), POLICY)
     assert (decision.outcome, decision.rule) == ("retrain", "values_withdrawn")
     assert decide_retraining(gathered(connection, champion, 4), POLICY).outcome == "wait"
+
+
+def test_a_champion_whose_labels_mean_something_else_now_is_trained_anew(
+    connection: DuckDBPyConnection, champion: Candidate
+) -> None:
+    """Whether customers have contracts decides what leaving means."""
+    model = replace(MODEL, feature_view=replace(MODEL.feature_view, entity=replace(LEAD, ends="customers_close")))
+    fill(connection, world())
+    record_source_health(connection, "run-4", clock(4), [], clock(4))
+    connection.execute("create schema if not exists raw; create table raw.extraction as select true as customers_close")
+
+    def decision(learnt: Candidate) -> RetrainDecision:
+        evidence = gather_retrain_evidence(
+            connection, model, learnt, clock=clock(4), feature_code="code", in_flight=False
+        )
+        return decide_retraining(evidence, POLICY)
+
+    for was, why in ((True, ""), (False, "learnt from a time when the source told no ends (customers_close)")):
+        learnt = replace(champion, manifest={**champion.manifest, "ends": was})
+        look(connection, learnt, 4)
+        assert learnt_wrong(connection, learnt, model.feature_view) == why
+        assert decision(learnt).rule == ("labels_changed" if why else "nothing_failed")
+    connection.execute("update raw.extraction set customers_close = null")
+    assert "ends that the source tells no longer" in learnt_wrong(
+        connection, replace(champion, manifest={**champion.manifest, "ends": True}), model.feature_view
+    )
+    assert decision(champion).rule == "nothing_failed", "a version of an entity that always tells its ends"
 
 
 def test_a_champion_that_was_not_measured_is_not_decided_on(

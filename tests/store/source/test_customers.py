@@ -101,7 +101,8 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
     folder = _write(tmp_path / "crm", customers)
     report = run(folder)
     assert query("select entities, customers_close, value_currency, as_of from raw.extraction") == [
-        ('["customer"]', True, "EUR", datetime(2024, 3, 1, 0, 0, 1, tzinfo=UTC))
+        # ends do not move the clock
+        ('["customer"]', True, "EUR", datetime(2024, 2, 6, 8, 0, 1, tzinfo=UTC))
     ]
     assert query("select (select count(*) from raw.leads), (select count(*) from raw.projects)") == [(0, 0)]
     assert query("select count(distinct transaction_id), min(amount), min(quantity) from raw.transactions") == [
@@ -140,6 +141,32 @@ def test_a_source_of_customers_alone(customers: Export, tmp_path: Path, run: Ext
     again = run(folder)
     assert not any(each.rows_new or each.rows_changed for each in again.tables.values())
     assert not any(again.changes_seen.values())
+
+
+def test_an_end_may_be_entered_before_it_comes(customers: Export, tmp_path: Path, run: Extract, query: Query) -> None:
+    """The row stays, and the clock with it; a day at the end of all time is no end."""
+    ends = ("", "2023-12-31", "2024-02-01", "2024-03-01", "2199-12-31", "2200-01-01", "9999-12-31", "infinity", "soon")
+    customers["customers"] = [
+        {"customer_id": f"E{number}", "created_at": "2024-01-02T08:00:00Z", "plan": "gold", "closed_at": end}
+        for number, end in enumerate(ends)
+    ]
+    report = run(_write(tmp_path / "crm", customers, "name: mine\nbased_on: contract\n"))
+    assert query("select customer_id, closed_at::date::varchar from raw.customers order by 1") == [
+        ("E0", None),
+        ("E2", "2024-02-01"),
+        ("E3", "2024-03-01"),
+        ("E4", "2199-12-31"),
+        ("E5", None),
+        ("E6", None),
+        ("E7", None),
+    ]
+    assert query("select key, reason from raw.rejects where table_name = 'customers' order by 1") == [
+        ("E1", "end_before_start"),
+        ("E8", "unparsable_time"),
+    ]
+    assert query("select as_of from raw.extraction") == [(datetime(2024, 2, 6, 8, 0, 1, tzinfo=UTC),)]
+    said = "customers.closed_at lies at or after the clock in 2 rows: an end ends nothing before it comes"
+    assert any(each.startswith(said) for each in report.assumptions)
 
 
 def test_the_history_of_customers(customers: Export, tmp_path: Path, run: Extract, query: Query) -> None:
@@ -287,7 +314,7 @@ def test_a_source_without_leads_and_customers(export: Export, customers: Export,
         run(write_csv(tmp_path / "projects", {"projects": export["projects"], **customers}))
     for row in customers["transactions"]:
         row["occurred_at"] = "soon"
-    with pytest.raises(SourceContractError, match=r"expected transactions, found 6 rows of which none fits \(6 unpars"):
+    with pytest.raises(SourceContractError, match=r"expected transactions, found 7 rows of which none fits \(7 unpars"):
         run(write_csv(tmp_path / "unfit", {"transactions": customers["transactions"]}))
 
 
@@ -340,7 +367,7 @@ def test_customers_in_a_database(customers: Export, server: Server, tmp_path: Pa
     assert server.rows("select count(*), min(amount) from raw.transactions") == [(5, Decimal("-100.50"))]
     server.do("insert into tickets values ('T3', 'C1', '2024-04-30T08:00:00Z', null, 'bug')")
     report = night(1)
-    assert (report.tables["transactions"].rows_read, report.tables["tickets"].rows_new) == (2, 1)
+    assert (report.tables["transactions"].rows_read, report.tables["tickets"].rows_new) == (3, 1)
     assert server.rows("select ticket_id from raw.tickets order by 1") == [("T1",), ("T3",)]
 
 

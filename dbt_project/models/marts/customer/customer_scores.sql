@@ -1,14 +1,14 @@
-{#- From which probability of churn on within the longer horizon a customer is at high or at medium risk. -#}
-{%- set high, medium = 0.5, 0.25 -%}
+{%- set high, medium = var('churn_risk_bounds') -%}
 {#- The models, with the outcome that each predicts. -#}
 {%- set models = [('churn_30d', 'churned_30d'), ('churn_60d', 'churned_60d')] -%}
 
-with customers as (
+with open_customers as (
 
     select
         customer_id,
         as_of,
         customer_created_at,
+        cast(null as timestamp with time zone) as closed_at,
         is_active,
         is_high_value,
         total_purchases,
@@ -18,6 +18,38 @@ with customers as (
         rfm_segment
     from {{ ref('customer_features') }}
     where as_of = {{ timestamp_from_us(clock_us()) }}
+
+),
+
+-- A closed customer has no features: no model is about it.
+closed_customers as (
+
+    select
+        customers.customer_id,
+        {{ timestamp_from_us(clock_us()) }} as as_of,
+        customers.created_at as customer_created_at,
+        {{ timestamp_from_us('customers.closed_us') }} as closed_at,
+        cast(0 as bigint) as is_active,
+        cast(null as bigint) as is_high_value,
+        count(case when facts.fact = 'purchase' then 1 end) as total_purchases,
+        cast(coalesce(sum(facts.revenue), 0) as decimal(18, 2)) as total_spent,
+        {{ days_between("max(case when facts.fact = 'purchase' then facts.known_us end)", clock_us()) }} as days_since_last_purchase,
+        cast(null as text) as plan_as_of,
+        'closed' as rfm_segment
+    from {{ ref('stg_customers') }} as customers
+    left join {{ ref('customer_timeline') }} as facts
+        on customers.customer_id = facts.customer_id
+            and facts.known_us < {{ clock_us() }}
+    where customers.closed_us < {{ clock_us() }}
+    group by customers.customer_id, customers.created_at, customers.closed_us
+
+),
+
+customers as (
+
+    select * from open_customers
+    union all
+    select * from closed_customers
 
 ),
 
@@ -70,6 +102,7 @@ scored as (
         customers.as_of,
         greatest(churn_30d.scored_at, churn_60d.scored_at) as scored_at,
         customers.customer_created_at,
+        customers.closed_at,
         customers.is_active,
         churn_30d.probability as churn_30d_probability,
         churn_60d.probability as churn_60d_probability,
