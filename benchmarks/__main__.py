@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from benchmarks import (
     attributes,
     census,
+    churn,
     drift_speed,
     feature_increment,
     feature_sql,
@@ -42,10 +43,12 @@ BENCHMARKS: dict[str, Callable[[], Report]] = {
     "drift_speed": drift_speed.run,
     "training_speed": training_speed.run,
     "truth": truth.run,
+    "churn": churn.run,
     "census": census.run,
     "hindsight": hindsight.run,
     "known_since": known_since.run,
     "scenarios": scenarios.run,
+    "customer_scenarios": partial(scenarios.run, "customer"),
     "leaks": leaks.run,
     "attributes": attributes.run,
 }
@@ -54,10 +57,12 @@ ONLY_IF_NAMED = (
     "feature_sql_x",
     "feature_increment_m",
     "feature_increment_x",
+    "churn",
     "census",
     "hindsight",
     "known_since",
     "scenarios",
+    "customer_scenarios",
     "leaks",
     "attributes",
 )

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.measuring import MeasurementError
 from simulation.world import COMPANIES, Faults
 from store.features.compiled import in_order, model_of
+from store.source.contract import TABLES
+from store.source.record import SQL_TYPES
 from store.warehouse.connection import Model as CompiledModel
 
 if TYPE_CHECKING:
@@ -119,32 +121,43 @@ def run_dbt(
         raise MeasurementError(f"dbt {command} failed:\n{finished.stdout}{finished.stderr}")
 
 
-def for_simulations(folder: Path, as_of: datetime) -> list[Model]:
+def for_simulations(folder: Path, as_of: datetime, *, contractual: bool = False) -> list[Model]:
     """Compile all models up to the labels at a clock, with the closing outcomes of a simulated CRM."""
-    variables = {"as_of": as_of.isoformat(timespec="microseconds"), "closing_outcomes": ["not_interested"]}
+    variables = {
+        "as_of": as_of.isoformat(timespec="microseconds"),
+        "closing_outcomes": ["not_interested"],
+        "customers_close": contractual,
+    }
     return compiled(folder, variables, ("staging", "intermediate", "features", "labels"))
 
 
 def build(connection: Readable, export: Path, models: Iterable[Model]) -> None:
-    """Load a faultless export into an empty warehouse whose session is in UTC, and build models on it."""
+    """Load a faultless export into an empty warehouse whose session is in UTC, and build models on it.
+
+    Tables that the export lacks are empty.
+    """
     connection.execute("create schema raw")
     # no key of a simulated lead is a pseudonym
     connection.execute("create table raw.source_ids (lead_id text, source_id text)")
-    for name in ("leads", "interactions", "appointments", "projects"):
-        connection.execute(f"create table raw.{name} as select * from read_parquet('{export}/{name}.parquet')")
-    # as the extraction does: the history of the export, and the values of leads that it lacks
-    connection.execute(
-        "create table raw.changes as select change_id, lead_id, cast(null as text) as project_id, column_name, value, "
-        f"changed_at as known_at from read_parquet('{export}/changes.parquet')"
-    )
-    for column in ("property_value", "zip_code"):
+    for table in TABLES.values():
+        columns = ", ".join(f"{column.name} {SQL_TYPES[column.kind]}" for column in table.columns)
+        connection.execute(f"create table raw.{table.name} ({columns})")
+        if (file := export / f"{table.name}.parquet").exists():
+            there = connection.execute(f"describe select * from read_parquet('{file}')").fetchall()
+            read = ", ".join(name for name, *_ in there if name in table.column_names)
+            connection.execute(f"insert into raw.{table.name} ({read}) select {read} from read_parquet('{file}')")
+    # as the extraction does: the history of the export, and the values of leads and projects that it lacks
+    connection.execute("alter table raw.changes rename column changed_at to known_at")
+    for owner, column, known_at in (
+        ("leads", "property_value", "created_at"),
+        ("leads", "zip_code", "created_at"),
+        ("projects", "value", "proposed_at"),
+    ):
+        key = TABLES[owner].key
+        keys = "lead_id" if owner == "leads" else "lead_id, project_id"
         connection.execute(
-            f"insert into raw.changes select lead_id || '-{column}', lead_id, null, '{column}', "
-            f"cast({column} as text), created_at from raw.leads where {column} is not null"
+            f"insert into raw.changes (change_id, {keys}, column_name, value, known_at) select {key} || '-{column}', "
+            f"{keys}, '{column}', cast({column} as text), {known_at} from raw.{owner} where {column} is not null"
         )
-    connection.execute(
-        "insert into raw.changes select project_id || '-value', lead_id, project_id, 'value', cast(value as text), "
-        "proposed_at from raw.projects where value is not null"
-    )
     for model in models:
         model.create(connection)

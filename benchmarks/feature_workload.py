@@ -59,9 +59,10 @@ def fill(path: Path, leads: int) -> None:
 
 
 def given(models: Sequence[Model]) -> list[Model]:
-    """Return the models in `GIVEN` and below, without the observations, and all of staging, which the view may read."""
+    """Return the models in `GIVEN` and below, without the observations, and what the view reads of staging."""
     wanted = {model.name for name in GIVEN for model in read_by(models, name)} - {"observations"}
-    return [model for model in models if model.name in wanted or model.schema == "staging"]
+    wanted |= {model.name for model in read_by(models, VIEW) if model.schema == "staging"}
+    return [model for model in models if model.name in wanted]
 
 
 def create(path: Path, models: Iterable[Model], memory_limit: str | None = None) -> float:
@@ -112,7 +113,7 @@ def _facts(leads: int) -> list[str]:
                 greatest(1, cast(round(25 * exp(1.2 * {normal} - 0.72)) as bigint)) as interactions
             from range({leads}) as numbers (i)""",
         f"""create table raw.interactions as
-            select i || '-' || n as interaction_id, lead_id,
+            select i || '-' || n as interaction_id, lead_id, cast(null as text) as customer_id,
                 {kinds}[1 + cast(floor(10 * {_uniform("i", "n", "5")}) as bigint)] as type,
                 ['inbound', 'outbound', 'internal'][1 + cast(floor(3 * {_uniform("i", "n", "6")}) as bigint)]
                     as direction,
@@ -134,14 +135,15 @@ def _facts(leads: int) -> list[str]:
                 {at("11")} as proposed_at, {at("11")} + interval 9 day as closed_at
             from raw.leads, range(1) as numbers (n) where {_uniform("i", "12")} < 0.3""",
         """create table raw.changes as
-            select i || '-' || column_name as change_id, lead_id, cast(null as text) as project_id, column_name, value,
-                created_at as known_at
+            select i || '-' || column_name as change_id, lead_id, cast(null as text) as project_id,
+                cast(null as text) as customer_id, column_name, value, created_at as known_at
             from raw.leads cross join lateral (
                 values ('property_value', property_value::text), ('zip_code', zip_code), ('status', status),
                     ('assigned_to', assigned_to)
             ) as shown (column_name, value)
             union all
-            select project_id || '-value', lead_id, project_id, 'value', value::text, proposed_at from raw.projects""",
+            select project_id || '-value', lead_id, project_id, null, 'value', value::text, proposed_at
+            from raw.projects""",
     ]
 
 

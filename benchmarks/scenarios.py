@@ -35,7 +35,7 @@ from models.training.training import train
 from models.training.training_set import freeze
 from models.versions.candidate import evaluate
 from simulation import simulate
-from simulation.scenarios import SCENARIOS
+from simulation.scenarios import CUSTOMER_SCENARIOS, SCENARIOS
 from store.artifacts import ArtifactStore
 from store.ledger.champions import load_champion
 from store.ledger.decisions import record_decision
@@ -67,18 +67,20 @@ END = datetime(2026, 10, 1, tzinfo=UTC)
 LOOKS = ((30, 3), (60, 5), (240, 15))
 """Pairs of a last day after the change and the days between two measurements until then. Quiet days: every day."""
 
-WATCHED = {name: each for name, each in DECLARATIONS.items() if not each.rule}
-"""The models that have a champion in every company: those without a rule."""
-
 WITHOUT_AGE = {
-    name: replace(each, retrain=replace(each.retrain, max_champion_age_days=3650)) for name, each in WATCHED.items()
+    name: replace(each, retrain=replace(each.retrain, max_champion_age_days=3650))
+    for name, each in DECLARATIONS.items()
+    if not each.rule
 }
-"""The declarations, without a limit on the age of champions."""
+"""The models that have a champion in every company, those without a rule. Their champions may be of any age."""
+
+SCENARIOS_OF = {"lead": SCENARIOS, "customer": CUSTOMER_SCENARIOS}
+"""The scenarios by the entity whose world they change, and whose models are watched."""
 
 ASSESSED_ROWS = 2_000
 """Rows for cross-validation and learning curve of each version; no decision here depends on these."""
 
-ASKS_FOR_TRAINING = ("price_shock", "source_mix", "concept_change")
+ASKS_FOR_TRAINING = ("price_shock", "source_mix", "concept_change", "price_rise")
 """Scenarios in which the world changes. In the others the source breaks: a person is called, no model is trained."""
 
 
@@ -110,8 +112,8 @@ class Watch:
     seed: int
     scenario: str | None
     failed: dict[str, int] = field(default_factory=dict)
-    retrained: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in WATCHED})
-    promoted: dict[str, list[bool]] = field(default_factory=lambda: {name: [] for name in WATCHED})
+    retrained: dict[str, list[int]] = field(default_factory=dict)
+    promoted: dict[str, list[bool]] = field(default_factory=dict)
     quarantined: int | None = None
     without_champion: tuple[str, ...] = ()
     subjects: dict[str, str] = field(default_factory=dict)
@@ -119,9 +121,14 @@ class Watch:
     alarms: int = 0
 
 
-def run() -> Report:
-    """Watch every scenario with every seed."""
-    return report(watch_all(range(FIRST_SEED, FIRST_SEED + SEEDS), SCENARIOS, tuple(WATCHED)))
+def run(entity: str = "lead") -> Report:
+    """Watch every scenario of an entity with every seed."""
+    return report(watch_all(range(FIRST_SEED, FIRST_SEED + SEEDS), SCENARIOS_OF[entity], watched(entity)))
+
+
+def watched(entity: str) -> tuple[str, ...]:
+    """Return the names of the models of an entity that are watched."""
+    return tuple(name for name, each in WITHOUT_AGE.items() if each.feature_view.entity.name == entity)
 
 
 def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[str]) -> list[Watch]:
@@ -144,14 +151,14 @@ def watch_seed(seed: int, scenarios: Sequence[str], names: Sequence[str], models
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
         root = Path(folder)
         quiet = Company(
-            root / "quiet", ArtifactStore(root=str(root / "artifacts"), reports_address=""), models, seed, None
+            root / "quiet", ArtifactStore(root=str(root / "artifacts"), reports_address=""), models, seed, None, names
         )
         refused = tuple(name for name in names if not quiet.train(WITHOUT_AGE[name], TRAINED, reason="first"))
         watches = [quiet.watch(None, TRAINED, range(1, (CHANGED - TRAINED).days + 1))]
         watches[0].without_champion = refused
         quiet.close()
         for scenario in scenarios:
-            company = Company(root / scenario, quiet.artifacts, models, seed, scenario)
+            company = Company(root / scenario, quiet.artifacts, models, seed, scenario, names)
             company.remember(quiet)
             watches.append(company.watch(scenario, CHANGED, days_of_looks()))
             company.close()
@@ -182,18 +189,27 @@ class Company:
     models : sequence of Model
     seed : int
     scenario : str or None
+    names : sequence of str
+        The models that are watched, all of leads or all of customers.
     """
 
     def __init__(
-        self, folder: Path, artifacts: ArtifactStore, models: Sequence[Model], seed: int, scenario: str | None
+        self,
+        folder: Path,
+        artifacts: ArtifactStore,
+        models: Sequence[Model],
+        seed: int,
+        scenario: str | None,
+        names: Sequence[str],
     ) -> None:
         self.folder = folder
+        self.names = names
         self.artifacts = artifacts
         self.references: dict[str, Reference] = {}
         export = folder / "crm"
         simulate(
             export, leads=LEADS, months=MONTHS, seed=seed, start=START, progress=False,
-            company=FAULTLESS,
+            company=FAULTLESS, customers_only={*names} <= {*watched("customer")},
             scenario=scenario, scenario_date=None if scenario is None else CHANGED.date(),
         )  # fmt: skip
         self.warehouse = folder / f"{DATABASE}.duckdb"
@@ -224,7 +240,8 @@ class Company:
         frame = self.connection.execute(
             f"select features.*, labels.{declaration.label_column}{_success(declaration)} "
             f"from {declaration.scoped_view} as features "
-            f"inner join labels.{declaration.label} as labels using (lead_id, as_of) where labels.matures_at <= $clock",
+            f"inner join labels.{declaration.label} as labels using ({declaration.feature_view.key}, as_of) "
+            "where labels.matures_at <= $clock",
             {"clock": clock},
         ).df()
         frozen = freeze(frame, declaration, self.artifacts.training_sets(declaration.name), pd.Timestamp(clock))
@@ -241,9 +258,18 @@ class Company:
         )
         return decision.outcome == "promote"
 
+    def unseen(self, scenario: str | None) -> Watch:
+        """Return the record of a company that is not yet watched."""
+        return Watch(
+            seed=self.seed,
+            scenario=scenario,
+            retrained={name: [] for name in self.names},
+            promoted={name: [] for name in self.names},
+        )
+
     def watch(self, scenario: str | None, since: datetime, days: Iterable[int]) -> Watch:
         """Measure at some days after a moment, and carry out the decisions."""
-        watch = Watch(seed=self.seed, scenario=scenario)
+        watch = self.unseen(scenario)
         for day in days:
             self.look(since + timedelta(days=day), day, watch)
         return watch
@@ -257,7 +283,7 @@ class Company:
         failed = [verdict for verdict in source_health.judge_source_health(figures) if verdict.failed]
         for verdict in failed:
             watch.failed.setdefault(f"source: {verdict.check}", day)
-        alarmed = [self._look_at(declaration, clock, day, watch) for declaration in WITHOUT_AGE.values()]
+        alarmed = [self._look_at(WITHOUT_AGE[name], clock, day, watch) for name in self.names]
         watch.looks += 1
         watch.alarms += bool(failed) or any(alarmed)
 
@@ -339,7 +365,7 @@ def report(watches: Sequence[Watch]) -> Report:
         subjects = Counter(f"{name} ({subject})" for watch in seen for name, subject in watch.subjects.items())
         details.append("  moved most: " + ", ".join(f"{name} {n}" for name, n in subjects.most_common(6)))
         expected = 1 if scenario in ASKS_FOR_TRAINING else 0
-        for name in WATCHED:
+        for name in seen[0].retrained:
             trained = [len(watch.retrained[name]) for watch in seen]
             details.append(f"  {name}: trainings by seed {_counts(trained)}")
         kept = sum(_as_expected(watch, expected) for watch in seen)
@@ -366,7 +392,7 @@ def _rows_of(seen: Sequence[Watch]) -> list[str]:
     rows = [(f"  {name}", *_spread([watch.failed[name] for watch in seen if name in watch.failed])) for name in names]
     rows += [
         (f"  {name}: retrained", *_spread([day for watch in seen for day in watch.retrained[name]]))
-        for name in WATCHED
+        for name in seen[0].retrained
         if any(watch.retrained[name] for watch in seen)
     ]
     stopped = [watch.quarantined for watch in seen if watch.quarantined is not None]
@@ -401,10 +427,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Watch some seeds and scenarios: ``python -m benchmarks.scenarios --seeds 2 --scenarios price_shock``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scenarios", description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="how many (default: %(default)s)")
-    parser.add_argument("--scenarios", nargs="*", choices=SCENARIOS, default=SCENARIOS)
-    parser.add_argument("--models", nargs="*", choices=WATCHED, default=tuple(WATCHED))
+    parser.add_argument("--entity", choices=SCENARIOS_OF, default="lead", help="whose models (default: %(default)s)")
+    parser.add_argument("--scenarios", nargs="*", help="of the entity (default: all)")
+    parser.add_argument("--models", nargs="*", help="of the entity (default: all)")
     chosen = parser.parse_args(arguments)
-    found = report(watch_all(range(FIRST_SEED, FIRST_SEED + chosen.seeds), chosen.scenarios, chosen.models))
+    scenarios, names = SCENARIOS_OF[chosen.entity], watched(chosen.entity)
+    for given, known in ((chosen.scenarios, scenarios), (chosen.models, names)):
+        if unknown := {*(given or ())} - {*known}:
+            parser.error(f"expected some of {', '.join(known)}, found {', '.join(sorted(unknown))}")
+    seeds = range(FIRST_SEED, FIRST_SEED + chosen.seeds)
+    found = report(watch_all(seeds, chosen.scenarios or scenarios, chosen.models or names))
     sys.stdout.write("\n".join([*found.details, "", *table([figure.cells() for figure in found.figures])]) + "\n")
     return 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import scenarios
 from benchmarks.scenarios import Company, Watch, report
-from simulation.scenarios import SCENARIOS
+from simulation.scenarios import CUSTOMER_SCENARIOS, SCENARIOS
 from store.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
@@ -93,19 +93,26 @@ def test_looks_are_dense_after_the_change_and_reach_the_end() -> None:
     assert min(apart) > 0
     assert apart == sorted(apart)
     assert last - apart[-1] < days[-1] <= last
-    assert set(scenarios.ASKS_FOR_TRAINING) < set(SCENARIOS)
+    assert set(scenarios.ASKS_FOR_TRAINING) < {*SCENARIOS, *CUSTOMER_SCENARIOS}
 
 
 @pytest.fixture
 def company(tmp_path: Path, models: list[Model], monkeypatch: pytest.MonkeyPatch) -> Iterator[Company]:
     monkeypatch.setattr(scenarios, "LEADS", 1_000)
-    made = Company(tmp_path / "quiet", ArtifactStore(root=str(tmp_path), reports_address=""), models, 1, None)
+    made = Company(
+        tmp_path / "quiet",
+        ArtifactStore(root=str(tmp_path), reports_address=""),
+        models,
+        1,
+        None,
+        scenarios.watched("lead"),
+    )
     yield made
     made.close()
 
 
 def test_a_look_measures_the_source_as_of_its_clock_and_keeps_the_first_day_of_a_failure(company: Company) -> None:
-    seen = Watch(seed=1, scenario=None)
+    seen = company.unseen(None)
     company.look(scenarios.TRAINED, 0, seen)
     assert "source: data_age" not in seen.failed
     # the export ends at END: days later its feeds are stale
@@ -116,15 +123,15 @@ def test_a_look_measures_the_source_as_of_its_clock_and_keeps_the_first_day_of_a
     assert all(name.startswith("source: ") for name in seen.failed), "there is no champion whose drift were measured"
     looks = company.connection.execute("select count(distinct run_id) from ml.ml_source_health").fetchall()
     assert looks == [(3,)]
-    assert seen.retrained == {name: [] for name in scenarios.WATCHED}
+    assert seen.retrained == {name: [] for name in ("conversion", "next_best_action")}
 
 
 def test_a_scenario_begins_with_what_is_known_of_the_quiet_days(
     company: Company, models: list[Model], tmp_path: Path
 ) -> None:
-    company.look(scenarios.TRAINED, 0, Watch(seed=1, scenario=None))
+    company.look(scenarios.TRAINED, 0, company.unseen(None))
     company.close()
-    changed = Company(tmp_path / "price_shock", company.artifacts, models, 1, "price_shock")
+    changed = Company(tmp_path / "price_shock", company.artifacts, models, 1, "price_shock", company.names)
     changed.remember(company)
     remembered = changed.connection.execute("select distinct run_id from ml.ml_source_health").fetchall()
     assert remembered == [(f"look {scenarios.TRAINED.isoformat()}",)]

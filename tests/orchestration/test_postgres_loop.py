@@ -99,9 +99,13 @@ def test_features_and_labels_are_those_of_duckdb(
     assert sorted(columns) == [
         f"{schema}.{table}" for schema in ("features", "labels") for table in _tables(database_address, schema)
     ]
+    # this company has no customers
+    empty = {name for name in columns if not filled.ask(f"select 1 from {name} limit 1")}
+    assert empty == {"features.customer_features", "labels.churn_30d", "labels.churn_60d"}
     compared = [
         Table(name, [column for column in KEYS if column in listed], listed, tolerances=TOLERANCES)
         for name, listed in columns.items()
+        if name not in empty
     ]
     assert "features.catalogue" in columns
     with reading(filled.warehouse) as store:

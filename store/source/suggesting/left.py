@@ -1,5 +1,6 @@
 """What no line reads: contact data, and columns and tables that the contract has no place for."""
 
+from store.source.contract import TABLES
 from store.source.suggesting.columns import is_plausible, is_time
 from store.source.suggesting.evidence import Column, Profile, Table
 from store.source.suggesting.lines import counted, is_amount, is_free_text
@@ -23,6 +24,9 @@ def what_is_left(leads: Table, profile: Profile, draft: Draft) -> None:
         for column in table.columns.values():
             place = f"{name}.{column.name}"
             if (name, column.name) in draft.read or place in draft.contact or not column.filled:
+                continue
+            if name in read_tables and column.name == TABLES["customers"].key and profile.own:
+                # beside customers in the tables of the contract, it is read by its name
                 continue
             if column.contact >= CONTACT or contact_names & set(bare_names(column.name, name)):
                 draft.contact.append(place)

@@ -267,7 +267,7 @@ def test_a_home_gains_customers(export: Export, customers: Export, tmp_path: Pat
     both = {name: customers[name] for name in ("customers", "transactions", "usage")}
     report = run(_write(tmp_path / "crm", export | both | {"changes": told}))
     assert (
-        "interactions: 1 rows name a lead that is not there (lead_id), and something else that is: they belong to that "
+        "interactions: 1 row names a lead that is not there (lead_id), and something else that is: they belong to that "
         "alone." in report.assumptions
     )
     assert query("select entities from raw.extraction") == [('["lead", "customer"]',)]
