@@ -11,6 +11,8 @@ from store.ledger.measurements import LATENESS, Lateness
 from store.ledger.schema import ensure
 from store.ledger.table import replace_measurement
 from store.measuring.lateness import measure_lateness
+from store.source import contract
+from store.source.record import SQL_TYPES
 from store.warehouse.warehouse import Warehouse
 from tests.postgres import database
 
@@ -28,7 +30,7 @@ TABLES = {
     "responded_at timestamptz, extracted_at timestamptz",
     "appointments": "booked_at timestamptz, ended_at timestamptz, extracted_at timestamptz",
     "projects": "proposed_at timestamptz, closed_at timestamptz, extracted_at timestamptz",
-    "changes": "lead_id text, known_at timestamptz, origin text, extracted_at timestamptz",
+    "changes": "lead_id text, known_at timestamptz, origin text, extracted_at timestamptz, customer_id text",
 }
 
 
@@ -49,12 +51,17 @@ def _create(connection: Connection) -> None:
     connection.execute("create schema raw")
     for name, columns in TABLES.items():
         connection.execute(f"create table raw.{name} ({columns})")
+    for table in contract.TABLES.values():
+        if table.name not in TABLES:
+            columns = ", ".join(f"{each.name} {SQL_TYPES[each.kind]}" for each in table.columns)
+            connection.execute(f"create table raw.{table.name} ({columns}, extracted_at timestamptz)")
 
 
 def _insert(connection: Connection, table: str, *rows: tuple[object, ...]) -> None:
     for row in rows:
         values = ", ".join("null" if value is None else f"'{value}'" for value in row)
-        connection.execute(f"insert into raw.{table} values ({values})")
+        columns = ", ".join(each.split()[0] for each in TABLES[table].split(", ")[: len(row)])
+        connection.execute(f"insert into raw.{table} ({columns}) values ({values})")
 
 
 def test_until_the_crm_recorded_it(connection: Connection) -> None:

@@ -15,6 +15,7 @@ from store.ledger.schema import ensure
 from store.ledger.table import replace_measurement
 from store.measuring.source_deliveries import Delivered, delivered_at_training, measure_deliveries
 from store.measuring.source_health import CHECKS, judge_source_health, measure_source_health, oldest_training, own_clock
+from store.source.contract import TABLES
 from store.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ def connection() -> Iterator[DuckDBPyConnection]:
         for name, frame in frames.items():
             opened.register("frame", frame)
             opened.execute(f"create table staging.stg_{name} as from frame")
+        for table in TABLES.values():
+            if table.of == "customers" or table.name == "customers":
+                times = [each.name.replace("_at", "_us") for each in table.columns if each.kind == "time"]
+                texts = [each.staged or each.name for each in table.columns if each.kind != "time"]
+                columns = ", ".join(
+                    [*(f"{each} bigint" for each in ("known_us", *times)), *(f"{each} text" for each in texts)]
+                )
+                opened.execute(f"create table staging.stg_{table.name} ({columns})")
         yield opened
 
 
