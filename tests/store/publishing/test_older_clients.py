@@ -123,7 +123,7 @@ def test_an_older_client_reads_every_type_of_the_marts(client: tuple[str, Path],
     assert {comment for _, _, comment in found["tables"]} == {"One row per lead's score"}
     assert all(comment == f"{column}'s" for _, _, column, _, comment in found["columns"])
     kinds = {kind for _, _, _, kind, _ in found["columns"]}
-    assert kinds == {"BIGINT", "DECIMAL(18,2)", "DOUBLE", "VARCHAR", "TIMESTAMP WITH TIME ZONE"}
+    assert kinds == {"BIGINT", "BOOLEAN", "DECIMAL(18,2)", "DOUBLE", "VARCHAR", "TIMESTAMP WITH TIME ZONE"}
 
 
 def test_an_older_client_reads_what_a_run_has_published(client: tuple[str, Path], filled: Home) -> None:
