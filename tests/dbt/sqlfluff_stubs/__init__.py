@@ -31,6 +31,7 @@ _VARIABLES: dict[str, Any] = {
         for form in ("text", "number", "flag", "days", "count", "has")
     ],
     "conversion_since_us": 1735689600000000,
+    "churn_risk_bounds": [0.5, 0.25],
     "customers_close": False,
     "churn_30d_horizon_days": 30,
     "churn_60d_horizon_days": 60,

@@ -36,19 +36,7 @@ with scored as (
 
 new_scores as (
 
-    select scored.*
-    from scored
-    {%- if is_incremental() %}
-    where not exists (
-            select 1
-            from {{ this }} as history
-            where
-                history.customer_id = scored.customer_id
-                and history.as_of = scored.as_of
-                and history.churn_30d_model_version is not distinct from scored.churn_30d_model_version
-                and history.churn_60d_model_version is not distinct from scored.churn_60d_model_version
-        )
-    {%- endif %}
+    {{ new_scores(['customer_id', 'as_of', 'churn_30d_model_version', 'churn_60d_model_version']) }}
 
 )
 

@@ -55,23 +55,7 @@ customers as (
 
 champion_predictions as (
 
-    select
-        predictions.entity_id as customer_id,
-        predictions.model,
-        predictions.target as outcome,
-        predictions.version,
-        predictions.value as probability,
-        predictions.score,
-        predictions.grade,
-        predictions.reasons,
-        predictions.chosen,
-        predictions.outside_training,
-        predictions.scored_at
-    from {{ source('ml', 'ml_predictions') }} as predictions
-    inner join {{ source('ml', 'ml_champions') }} as champions
-        on predictions.model = champions.model
-            and predictions.version = champions.version
-    where predictions.entity = 'customer' and predictions.as_of = {{ timestamp_from_us(clock_us()) }}
+    {{ champion_predictions('customer') }}
 
 ),
 {%- for model, outcome in models %}
@@ -87,11 +71,7 @@ champion_predictions as (
 
 unscored as (
 
-    select
-        model,
-        unscored_reason
-    from {{ source('ml', 'ml_scoring_logs') }}
-    where as_of = {{ timestamp_from_us(clock_us()) }}
+    {{ unscored_reasons() }}
 
 ),
 

@@ -49,20 +49,9 @@ with scored as (
 
 new_scores as (
 
-    select scored.*
-    from scored
-    {%- if is_incremental() %}
-    where not exists (
-            select 1
-            from {{ this }} as history
-            where
-                history.lead_id = scored.lead_id
-                and history.as_of = scored.as_of
-                and history.conversion_model_version is not distinct from scored.conversion_model_version
-                and history.action_model_version is not distinct from scored.action_model_version
-                and history.value_model_version is not distinct from scored.value_model_version
-        )
-    {%- endif %}
+    {{ new_scores([
+        'lead_id', 'as_of', 'conversion_model_version', 'action_model_version', 'value_model_version',
+    ]) }}
 
 )
 

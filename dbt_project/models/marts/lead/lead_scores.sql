@@ -13,23 +13,7 @@ with open_leads as (
 
 champion_predictions as (
 
-    select
-        predictions.entity_id as lead_id,
-        predictions.model,
-        predictions.version,
-        predictions.target as outcome,
-        predictions.value as probability,
-        predictions.score,
-        predictions.grade,
-        predictions.reasons,
-        predictions.outside_training,
-        predictions.chosen,
-        predictions.scored_at
-    from {{ source('ml', 'ml_predictions') }} as predictions
-    inner join {{ source('ml', 'ml_champions') }} as champions
-        on predictions.model = champions.model
-            and predictions.version = champions.version
-    where predictions.entity = 'lead' and predictions.as_of = {{ timestamp_from_us(clock_us()) }}
+    {{ champion_predictions('lead') }}
 
 ),
 
@@ -101,11 +85,7 @@ deal_value as (
 
 unscored as (
 
-    select
-        model,
-        unscored_reason
-    from {{ source('ml', 'ml_scoring_logs') }}
-    where as_of = {{ timestamp_from_us(clock_us()) }}
+    {{ unscored_reasons() }}
 
 ),
 
