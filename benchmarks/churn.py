@@ -74,7 +74,7 @@ def _in_company(company: str, export: Path, home: Path, figures: list[Figure], d
     for name in MODELS:
         version, metrics, missed = versions[name]
         details.append(f"{company}, {name}: " + ("all gates met" if not missed else "missed: " + "; ".join(missed)))
-        details.append("  " + ", ".join(f"{each} {metrics[each]:.4f}" for each in ("auc", "pr_auc", "log_loss", "f1")))
+        details.append("  " + ", ".join(f"{each} {metrics[each]:.4f}" for each in ("auc", "pr_auc", "log_loss")))
         frame = load(home / "artifacts" / "training_sets" / name / version.manifest["training_set"]).frame()
         figures += [
             Figure(name=f"{company}: AUC of {name}", value=metrics["auc"], digits=4),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from models.declaring.declaration import ModelDeclaration
-from models.learning.fitting import fit, predict, predict_each, side_by_side
+from models.learning.fitting import fit, predict, predict_changed, side_by_side
 from models.pickled.columns import FilledNumbers, TextColumns
 from models.tasks.measures import once
 from models.tasks.task import Predictions, Task
@@ -245,13 +245,14 @@ def importance(pipeline: Pipeline, observed: Observed, task: Task, seed: int) ->
     import numpy as np
 
     sample = observed.rows(some_rows(len(observed), SHUFFLED_ROWS, seed))
-    order = np.random.default_rng(seed).permutation(len(sample))
+    in_order, shuffled = np.arange(len(sample)), np.random.default_rng(seed).permutation(len(sample))
     names = [str(name) for name in sample.features.columns]
     undisturbed = _loss(sample, predict(pipeline, sample.features, task), task)
-    shuffled = (sample.features.assign(**{name: sample.features[name].to_numpy()[order]}) for name in names)
+    changes = ((name, in_order, shuffled) for name in names)
+    predictions = predict_changed(pipeline, sample.features, sample.features, changes, task)
     rises = [
         Importance(feature=name, rise=_loss(sample, predicted, task) - undisturbed)
-        for name, predicted in zip(names, predict_each(pipeline, shuffled, task), strict=True)
+        for name, predicted in zip(names, predictions, strict=True)
     ]
     # equal rises (0 for every feature that the model does not use) are ordered by name
     ranked = sorted(rises, key=lambda each: (-each.rise, each.feature))

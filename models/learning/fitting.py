@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.declaring.declaration import ModelDeclaration
 from models.learning.pipelines import build_pipeline, splits_on_categories
@@ -73,15 +73,17 @@ def fit(
         return pipeline.fit(features, label, estimator__sample_weight=sample_weight)
 
 
-def predict(pipeline: Pipeline, features: pd.DataFrame, task: Task, *, cores: int | None = None) -> np.ndarray:
+def predict(
+    pipeline: Pipeline, features: pd.DataFrame | np.ndarray, task: Task, *, cores: int | None = None
+) -> np.ndarray:
     """Predict each outcome.
 
     Parameters
     ----------
     pipeline : Pipeline
         Fitted.
-    features : DataFrame of shape (n_rows, n_features)
-        A model input.
+    features : DataFrame or ndarray of shape (n_rows, n_features)
+        A model input; or, for the last step alone, what the steps before it give.
     task : Task
     cores : int, optional
         By default all, or one for few rows.
@@ -92,28 +94,73 @@ def predict(pipeline: Pipeline, features: pd.DataFrame, task: Task, *, cores: in
     """
     import numpy as np
 
-    if features.empty:
+    if not len(features):
         return np.zeros((0, len(task.outcomes)))
     with threads(cores or (1 if len(features) <= FEW_ROWS else _cores())):
         return task.predict(pipeline, features)
 
 
-def predict_each(pipeline: Pipeline, frames: Iterable[pd.DataFrame], task: Task) -> Iterator[np.ndarray]:
-    """Predict many small frames in a few large batches, and yield what `predict` would return for each frame.
+def predict_changed(
+    pipeline: Pipeline,
+    features: pd.DataFrame,
+    others: pd.DataFrame,
+    changes: Iterable[tuple[str, np.ndarray, np.ndarray]],
+    task: Task,
+) -> Iterator[np.ndarray]:
+    """Predict rows in which one feature has the value of another row, for one change after the other.
+
+    Where the pipeline prepares each column by itself, as for trees, the rows are prepared once for all changes.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Fitted.
+    features, others : DataFrame
+        Model inputs: the rows, and those whose values they get.
+    changes : iterable of (str, ndarray of int, ndarray of int)
+        The feature, positions of rows in `features`, and the position in `others` for each of them.
+    task : Task
+    """
+    columns, estimator = pipeline[:-1], pipeline[-1:]
+    prepared_names = list(columns.get_feature_names_out())
+    if not {*prepared_names} <= {*features.columns}:
+        frames = (
+            features.iloc[rows].assign(**{name: others[name].iloc[positions].to_numpy()})
+            for name, rows, positions in changes
+        )
+        return predict_each(pipeline, frames, task)
+    prepared, of_others = columns.transform(features), columns.transform(others)
+    place = {name: number for number, name in enumerate(prepared_names)}
+
+    def changed(name: str, rows: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        found: np.ndarray = prepared[rows]
+        # a column without enough values is left out
+        if name in place:
+            found[:, place[name]] = of_others[positions, place[name]]
+        return found
+
+    return predict_each(estimator, (changed(*each) for each in changes), task)
+
+
+def predict_each(
+    pipeline: Pipeline, inputs: Iterable[pd.DataFrame] | Iterable[np.ndarray], task: Task
+) -> Iterator[np.ndarray]:
+    """Predict many small inputs in a few large batches, and yield what `predict` would return for each of them.
 
     A prediction of few rows is mostly overhead, and uses one thread.
     """
     import numpy as np
     import pandas as pd
 
-    batch: list[pd.DataFrame] = []
+    batch: list[Any] = []
 
     def predicted_batch() -> list[np.ndarray]:
-        ends = np.cumsum([len(frame) for frame in batch])[:-1]
-        return np.split(predict(pipeline, pd.concat(batch), task), ends)
+        ends = np.cumsum([len(each) for each in batch])[:-1]
+        together = pd.concat(batch) if isinstance(batch[0], pd.DataFrame) else np.concatenate(batch)
+        return np.split(predict(pipeline, together, task), ends)
 
-    for frame in frames:
-        batch.append(frame)
+    for each in inputs:
+        batch.append(each)
         if sum(map(len, batch)) >= ROWS_AT_A_TIME:
             yield from predicted_batch()
             batch.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.learning.fitting import predict, predict_each
+from models.learning.fitting import predict, predict_changed
 from models.learning.frames import model_input
 from models.tasks.task import Task
 from models.versions.candidate import Candidate
@@ -50,6 +50,8 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
             f"{candidate.model} {candidate.version}: expected one of the outcomes {candidate.outcomes}, "
             f"found {outcome!r}"
         )
+    if frame.empty:
+        return pd.Series([], index=frame.index, dtype=object, name="reasons")
     task = candidate.task
     position = task.outcomes.index(outcome)
     smallest = task.smallest_effect(candidate.manifest["baseline"], outcome)
@@ -57,17 +59,20 @@ def reasons(candidate: Candidate, frame: pd.DataFrame, outcome: str, top: int = 
     names = sorted(candidate.features)
     predicted = predict(candidate.pipeline, features, task)[:, position]
     effects = np.zeros((len(features), len(names)))
-    changed: list[tuple[int, np.ndarray, float | str]] = []
+    typical = {name: np.nan if value is None else value for name, value in candidate.manifest["typical"].items()}
+    changed: list[tuple[int, np.ndarray]] = []
     for column, name in enumerate(names):
-        typical = candidate.manifest["typical"][name]
-        replacement = np.nan if typical is None else typical
-        values = features[name]
-        differs = ((values != replacement) & ~(values.isna() & pd.isna(replacement))).to_numpy()
+        differs = (features[name] != typical[name]) & ~(features[name].isna() & pd.isna(typical[name]))
         if differs.any():
-            changed.append((column, differs, replacement))
-    frames = (features.loc[rows].assign(**{names[column]: value}) for column, rows, value in changed)
-    predictions = predict_each(candidate.pipeline, frames, task)
-    for (column, rows, _), changed_prediction in zip(changed, predictions, strict=True):
+            changed.append((column, np.flatnonzero(differs)))
+    predictions = predict_changed(
+        candidate.pipeline,
+        features,
+        features.head(1).assign(**{name: typical[name] for name in names}),
+        ((names[column], rows, np.zeros(len(rows), dtype=int)) for column, rows in changed),
+        task,
+    )
+    for (column, rows), changed_prediction in zip(changed, predictions, strict=True):
         effects[rows, column] = predicted[rows] - changed_prediction[:, position]
     columns = [features[name].to_numpy() for name in names]
     # names are sorted and the sort is stable, so equal effects come by name; rounding keeps noise from deciding

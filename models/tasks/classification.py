@@ -120,7 +120,7 @@ class Classification(Task):
         # regularised enough to converge although features nearly repeat each other
         return LogisticRegression(C=0.1, max_iter=500, tol=1e-3)
 
-    def predict(self, pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
+    def predict(self, pipeline: Pipeline, features: pd.DataFrame | np.ndarray) -> np.ndarray:
         """Predict the probability of each outcome; one that did not occur in training has probability 0."""
         import numpy as np
 

@@ -86,7 +86,7 @@ class Regression(Task):
 
         return Ridge(alpha=10)
 
-    def predict(self, pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
+    def predict(self, pipeline: Pipeline, features: pd.DataFrame | np.ndarray) -> np.ndarray:
         """Predict the expected value."""
         import numpy as np
 

@@ -154,7 +154,7 @@ class Task(ABC):
         """Return the unfitted linear estimator with which every model is compared."""
 
     @abstractmethod
-    def predict(self, pipeline: Pipeline, features: pd.DataFrame) -> np.ndarray:
+    def predict(self, pipeline: Pipeline, features: pd.DataFrame | np.ndarray) -> np.ndarray:
         """Predict some rows with a fitted pipeline: shape (n_rows, n_outcomes)."""
 
     def fit_scaling(self, predictions: Predictions, weights: np.ndarray) -> Scaling | None:  # noqa: ARG002

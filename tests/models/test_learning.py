@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from threadpoolctl import threadpool_info
 
+from models.declared.churn import logistic
 from models.declared.registry import DECLARATIONS
 from models.learning import fitting
-from models.learning.fitting import fit, free_cores, predict, predict_each, threads
+from models.learning.fitting import fit, free_cores, predict, predict_changed, predict_each, threads
 from models.learning.frames import MISSING
 from models.tasks.binary import Binary
 from models.tasks.multiclass import Multiclass
@@ -70,6 +71,27 @@ def test_small_frames_are_predicted_as_one_by_one(monkeypatch):
     for frame, found in zip(frames, together, strict=True):
         np.testing.assert_array_equal(found, predict(model, frame, CONVERTED))
     assert list(predict_each(model, iter(()), CONVERTED)) == []
+
+
+@pytest.mark.parametrize("model", ["trees", "indicators"])
+def test_rows_with_a_changed_feature_are_predicted_as_one_by_one(model):
+    features, label = learnable()
+    features = features.assign(kind=np.where(features.index % 3 == 0, "a", "b"), empty=np.nan)
+    declared = (
+        DECLARATIONS["conversion"] if model == "trees" else replace(DECLARATIONS["conversion"], estimator=logistic)
+    )
+    pipeline = fit(declared, features, label, np.ones(400))
+    rows, positions = np.array([0, 7, 8, 12]), np.array([1, 1, 0, 2])
+    others = features.iloc[[3, 200, 301]]
+    found = predict_changed(pipeline, features, others, ((name, rows, positions) for name in features), CONVERTED)
+    moved = set()
+    for name, predicted in zip(features, found, strict=True):
+        frame = features.iloc[rows].assign(**{name: others[name].to_numpy()[positions]})
+        np.testing.assert_array_equal(predicted, predict(pipeline, frame, CONVERTED))
+        if (predicted != predict(pipeline, features.iloc[rows], CONVERTED)).any():
+            moved.add(name)
+    assert moved
+    assert "empty" not in moved
 
 
 def test_features_that_tell_nothing_are_refused():
