@@ -555,7 +555,9 @@ def test_a_champion_whose_feature_is_gone_scores_nothing_and_goes_with_the_next_
 ) -> None:
     """A person may accept that the source has an attribute no more; its scores would then be those of other rows."""
     (version,) = made.store.versions("conversion").iterdir()
-    found = f"champion {version.name} learnt, found none of calls_count_7d; run the job whole_loop once"
+    found = (
+        rf"{version.name}, which learnt from features that are no more \(calls_count_7d\); run the job whole_loop once"
+    )
     with pytest.raises(ChampionMismatchError, match=found):
         made.score(at_the_clock(frame, 5, unlike=0).drop(columns="calls_count_7d"))
     assert made.ask("select count(*) from ml.ml_predictions") == [(0,)]
