@@ -15,11 +15,11 @@
     )
 {%- endmacro %}
 
-{#- Sum of packed counts over the facts known in [as_of - days, as_of). -#}
-{% macro sum_in_window(packed, days=none) -%}
+{#- Sum of packed counts over the facts whose time, by default when they were known, lies in [as_of - days, as_of). -#}
+{% macro sum_in_window(packed, days=none, time='known_us') -%}
     cast(sum(
         {%- if days is none -%} {{ packed }}
-        {%- else -%} case when facts.known_us >= observations.as_of_us - {{ days }} * {{ day_us() }} then {{ packed }} end
+        {%- else -%} case when facts.{{ time }} >= observations.as_of_us - {{ days }} * {{ day_us() }} then {{ packed }} end
         {%- endif -%}
     ) as bigint)
 {%- endmacro %}

@@ -24,11 +24,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """A row of the source, or a part of one, with the moment from which it was known."""
+    """A row of the source, or a part of one, with the moment from which it was known, and when it happened."""
 
     kind: str
     known: datetime
     row: Row
+    happened: datetime
 
     @property
     def is_purchase(self) -> bool:
@@ -48,20 +49,21 @@ def known_facts(crm: Crm) -> dict[str, list[Fact]]:
     """Return the facts of each customer, in the order in which they were known."""
     found: dict[str, list[Fact]] = {}
 
-    def add(kind: str, known: datetime, row: Row) -> None:
+    def add(kind: str, known: datetime, row: Row, happened: datetime | None = None) -> None:
         if row["customer_id"] is not None:
-            found.setdefault(row["customer_id"], []).append(Fact(kind=kind, known=known, row=row))
+            fact = Fact(kind=kind, known=known, row=row, happened=happened or known)
+            found.setdefault(row["customer_id"], []).append(fact)
 
     for row in crm["customers"]:
         add("customers", row["created_at"], row)
     for row in crm["transactions"]:
-        add("transactions", max(row["occurred_at"], row["recorded_at"] or row["occurred_at"]), row)
+        add("transactions", max(row["occurred_at"], row["recorded_at"] or row["occurred_at"]), row, row["occurred_at"])
     for row in crm["interactions"]:
         if row.get("customer_id") is not None:
             known = max(row["occurred_at"], row["recorded_at"] or row["occurred_at"])
-            add("interactions", known, row)
+            add("interactions", known, row, row["occurred_at"])
             if row["opened_at"]:
-                add("opened", max(row["opened_at"], known), row)
+                add("opened", max(row["opened_at"], known), row, row["opened_at"])
     for table, first, last, end in (
         ("tickets", "opened_at", "resolved_at", "resolved"),
         ("offers", "offered_at", "accepted_at", "accepted"),
@@ -168,13 +170,13 @@ def _features(facts: Sequence[Fact], as_of: datetime) -> Row:
     known = [fact for fact in facts if fact.known < as_of]
 
     def of(condition: Callable[[Fact], bool], first: float = math.inf, last: float = 0) -> list[Fact]:
-        """Return the facts that meet a condition, known from `first` to `last` days before as_of."""
+        """Return the facts that meet a condition, and happened from `first` to `last` days before as_of."""
         return [
             fact
             for fact in known
             if condition(fact)
-            and (first == math.inf or fact.known >= as_of - first * DAY)
-            and (last == 0 or fact.known < as_of - last * DAY)
+            and (first == math.inf or fact.happened >= as_of - first * DAY)
+            and (last == 0 or fact.happened < as_of - last * DAY)
         ]
 
     def kind(name: str) -> Callable[[Fact], bool]:
@@ -190,7 +192,7 @@ def _features(facts: Sequence[Fact], as_of: datetime) -> Row:
         return lambda fact: fact.kind == "usage" and (fact.row["metric"] == "login") == login
 
     def since(chosen: Sequence[Fact]) -> float | None:
-        return (as_of - max(fact.known for fact in chosen)) / DAY if chosen else None
+        return (as_of - max(fact.happened for fact in chosen)) / DAY if chosen else None
 
     def trend(condition: Callable[[Fact], bool], days: int, before: int | None = None) -> float:
         before = days if before is None else before
@@ -209,8 +211,9 @@ def _features(facts: Sequence[Fact], as_of: datetime) -> Row:
         if fact.row["amount"] is not None and fact.row["cost"] is not None
     ]
     products = [fact.row["product"] for fact in bought if fact.row["product"] is not None]
-    times = [fact.known for fact in bought]
-    gaps = [later - earlier for earlier, later in pairwise(times)]
+    gaps = [later - earlier for earlier, later in pairwise(fact.known for fact in bought)]
+    times = sorted(fact.happened for fact in bought)
+    span = times[-1] - times[0] if times else timedelta()
     seconds = [gap // timedelta(seconds=1) for gap in gaps]
     emails = of(lambda fact: fact.kind == "interactions" and is_email(fact))
     opened = of(lambda fact: fact.kind == "opened" and is_email(fact))
@@ -219,7 +222,6 @@ def _features(facts: Sequence[Fact], as_of: datetime) -> Row:
     spent = sum(fact.revenue for fact in known)
     first_usage = min((fact.known for fact in (*uses, *logins)), default=None)
     last = bought[-1].row if bought else None
-    rows = [fact.row for fact in known if fact.kind == "customers"]
     is_bought, is_paid = (lambda fact: fact.is_purchase), of_kind("payment")
 
     def revenue(first: int, last: int = 0) -> int:
@@ -253,13 +255,11 @@ def _features(facts: Sequence[Fact], as_of: datetime) -> Row:
         "tenure_days": tenure,
         "days_since_first_purchase": (as_of - times[0]) / DAY if times else None,
         "days_since_last_purchase": since(bought),
-        "avg_purchase_gap_days": sum(gaps, timedelta()) / DAY / len(gaps) if gaps else None,
+        "avg_purchase_gap_days": span / DAY / len(gaps) if gaps else None,
         "sd_purchase_gap_days": _deviation(seconds) / 86400 if len(seconds) > 1 else None,
         "last_purchase_gap_days": gaps[-1] / DAY if gaps else None,
         "longest_purchase_gap_days": max(gaps) / DAY if gaps else None,
-        "gaps_since_last_purchase": (as_of - times[-1]) * len(gaps) / (times[-1] - times[0])
-        if gaps and times[-1] > times[0]
-        else None,
+        "gaps_since_last_purchase": (as_of - times[-1]) * len(gaps) / span if gaps and span else None,
         "emails_sent_count_90d": len(of(lambda fact: fact.kind == "interactions" and is_email(fact), 90)),
         "emails_opened_count_90d": len(of(lambda fact: fact.kind == "opened" and is_email(fact), 90)),
         "email_open_rate": _share(len(opened), len(emails)),
@@ -299,7 +299,6 @@ def _features(facts: Sequence[Fact], as_of: datetime) -> Row:
         / len(uses)
         if uses and first_usage
         else None,
-        "came_from_lead": int(any(row["lead_id"] is not None for row in rows)),
     }
 
 
@@ -334,7 +333,7 @@ class _Ranks:
             known = [fact for fact in own if fact.known < at]
             spent = sum(fact.revenue for fact in known) / 100
             self.spent.append(spent)
-            bought = [fact.known for fact in known if fact.is_purchase]
+            bought = [fact.happened for fact in known if fact.is_purchase]
             if not bought:
                 continue
             end, days = ends[customer_id], (at - max(bought)) / DAY

@@ -37,7 +37,6 @@ described_before as (
     select
         customer_id,
         max(case when fact = 'customer_created' then known_us end) as row_us,
-        max(case when fact = 'customer_created' then kind end) as kind,
         max(case when fact = 'customer_closed' then known_us end) as closed_us
     from {{ facts_before }}
     where fact in ('customer_created', 'customer_closed')
@@ -60,7 +59,6 @@ changes as (
     left join described_before as described
         on staged.customer_id = described.customer_id
             and staged.row_us = described.row_us
-            and described.kind = case when staged.lead_id is not null then 'from_lead' else 'direct' end
             and staged.closed_us is not distinct from described.closed_us
     {%- endif %}
     where extracted.load_number > {{ built }}

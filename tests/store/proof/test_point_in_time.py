@@ -208,9 +208,8 @@ def test_leaks_of_customers_are_caught_and_nothing_else_is_named(random_store: S
     # the quintiles reach all that is compared with them
     scores = re.compile(r"features\.customer_features\.((recency|frequency|monetary|rfm)_\w+|is_high_value)")
     assert {name for name in found - named if not scores.fullmatch(name)} == set()
-    # a row of a customer, which alone says where it came from, stays as it is
     planted_ones = {leak.name for leak in CUSTOMER_LEAKS}
-    assert [name for name in certificate.not_exercised if name not in planted_ones] == ["came_from_lead"]
+    assert [name for name in certificate.not_exercised if name not in planted_ones] == []
 
 
 @pytest.mark.parametrize("kind", ["random_store", "postgres_store"])

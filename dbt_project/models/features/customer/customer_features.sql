@@ -43,6 +43,8 @@
 {#- Called outside of the condition, so that dbt sees the dependency whatever attributes there are. -#}
 {%- set customer_attributes = ref('customer_attributes') -%}
 
+-- A fact counts from when it was known; when it happened decides how long ago it was, and in which windows it lies. A
+-- purchase that a CRM records late, as after a move, is no purchase of that day.
 -- Conditions are evaluated once per fact here, and not once for each observation of the fact. Amounts are summed in
 -- hundredths, as integers.
 with facts as (
@@ -51,6 +53,7 @@ with facts as (
         customer_id,
         fact_number,
         known_us,
+        occurred_us,
         {%- for pair in counted_in_windows.values() | batch(2) %}
         {{ pack(pair) }} as in_windows_{{ loop.index }},
         {%- endfor %}
@@ -65,20 +68,18 @@ with facts as (
         case when fact = 'purchase' and cost_amount is not null then cast(amount * 100 as bigint) end as purchased_at_cost,
         case when fact = 'purchase' and amount is not null then cast(cost_amount * 100 as bigint) end as cost_amount,
         case when fact = 'purchase' then of_product_so_far end as of_product_so_far,
-        case when fact = 'purchase' then known_us end as purchase_us,
+        case when fact = 'purchase' then occurred_us end as purchase_us,
         case when fact = 'purchase' then fact_number end as purchase_number,
-        case when fact = 'purchase' then purchase_before_us end as purchase_before_us,
         case when fact = 'purchase' then known_us - purchase_before_us end as gap_us,
         -- squares of whole seconds: their sum is an integer
         case when fact = 'purchase' then {{ whole_seconds('known_us - purchase_before_us') }} end as gap_seconds,
-        case when fact = 'refund' then known_us end as refund_us,
-        case when fact = 'payment' then known_us end as payment_us,
-        case when fact = 'opened' and {{ email }} then known_us end as email_opened_us,
-        case when fact = 'interaction' and direction = 'inbound' then known_us end as inbound_us,
-        case when fact = 'ticket_opened' then known_us end as ticket_us,
+        case when fact = 'refund' then occurred_us end as refund_us,
+        case when fact = 'payment' then occurred_us end as payment_us,
+        case when fact = 'opened' and {{ email }} then occurred_us end as email_opened_us,
+        case when fact = 'interaction' and direction = 'inbound' then occurred_us end as inbound_us,
+        case when fact = 'ticket_opened' then occurred_us end as ticket_us,
         case when fact = 'ticket_resolved' then occurred_us - began_us end as resolution_us,
-        case when fact = 'offer_made' then known_us end as offer_us,
-        case when fact = 'customer_created' and kind = 'from_lead' then 1 end as from_lead
+        case when fact = 'offer_made' then occurred_us end as offer_us
     from {{ ref('customer_timeline') }}
 
 ),
@@ -90,9 +91,9 @@ aggregated as (
         observations.as_of_us,
         {%- for suffix, days in windows %}
         {%- for _ in counted_in_windows | batch(2) %}
-        {{ sum_in_window('facts.in_windows_' ~ loop.index, days) }} as in_windows_{{ loop.index }}_{{ suffix }},
+        {{ sum_in_window('facts.in_windows_' ~ loop.index, days, 'occurred_us') }} as in_windows_{{ loop.index }}_{{ suffix }},
         {%- endfor %}
-        coalesce({{ sum_in_window('facts.revenue', days) }}, 0) as revenue_{{ suffix }},
+        coalesce({{ sum_in_window('facts.revenue', days, 'occurred_us') }}, 0) as revenue_{{ suffix }},
         {%- endfor %}
         {%- for _ in counted_ever | batch(2) %}
         {{ sum_in_window('facts.ever_' ~ loop.index) }} as ever_{{ loop.index }},
@@ -106,15 +107,13 @@ aggregated as (
         min(facts.purchase_us) as first_purchase_us,
         max(facts.purchase_us) as last_purchase_us,
         max(facts.purchase_number) as last_purchase_number,
-        max(facts.purchase_before_us) as last_purchase_but_one_us,
         max(facts.gap_us) as longest_gap_us,
         max(facts.refund_us) as last_refund_us,
         max(facts.payment_us) as last_payment_us,
         max(facts.email_opened_us) as last_email_opened_us,
         max(facts.inbound_us) as last_inbound_us,
         max(facts.ticket_us) as last_ticket_us,
-        max(facts.offer_us) as last_offer_us,
-        max(facts.from_lead) as from_lead
+        max(facts.offer_us) as last_offer_us
     from {{ ref('customer_observations_due') }} as observations
     inner join facts
         on observations.customer_id = facts.customer_id
@@ -195,7 +194,7 @@ named as (
                 - cast(counted.gap_seconds as decimal(19, 0)) * cast(counted.gap_seconds as decimal(19, 0)) as double precision
             ) / nullif(counted.gaps * (counted.gaps - 1), 0)
         ) / 86400 as sd_purchase_gap_days,
-        {{ days_between('counted.last_purchase_but_one_us', 'counted.last_purchase_us') }} as last_purchase_gap_days,
+        {{ days_between('last_purchases.purchase_before_us', 'last_purchases.known_us') }} as last_purchase_gap_days,
         {{ days_between('0', 'counted.longest_gap_us') }} as longest_purchase_gap_days,
         cast(observations.as_of_us - counted.last_purchase_us as double precision) * counted.gaps
         / nullif(counted.last_purchase_us - counted.first_purchase_us, 0) as gaps_since_last_purchase,
@@ -242,7 +241,6 @@ named as (
         cast(used.uses_until_0 - used.uses_until_30 as double precision) * {{ months_since('used.first_us') }}
         / nullif(used.uses_until_0, 0) as feature_usage_normalized,
         -- what the source says of the customer
-        cast(coalesce(counted.from_lead, 0) as bigint) as came_from_lead,
         history.plan as plan_as_of,
         coalesce(history.plan_changes_count, 0) as plan_changes_count_lifetime,
         {{ days_between('history.plan_us', 'observations.as_of_us') }} as days_since_last_plan_change,

@@ -12,7 +12,7 @@ with purchases as (
         {{ grid_us('known_us') }} + 14 * {{ day_us() }} as as_of_us,
         count(case when fact = 'purchase' then 1 end) as purchases,
         coalesce(sum(revenue), 0) as spent,
-        max(case when fact = 'purchase' then known_us end) as last_purchase_us
+        max(case when fact = 'purchase' then occurred_us end) as last_purchase_us
     from {{ ref('customer_timeline') }}
     where fact in ('purchase', 'refund', 'chargeback')
     group by customer_id, {{ grid_us('known_us') }}

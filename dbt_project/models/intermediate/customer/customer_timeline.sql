@@ -12,7 +12,7 @@ with facts as (
         customer_id,
         'customer_created' as fact,
         customer_id as reference_id,
-        case when lead_id is not null then 'from_lead' else 'direct' end as kind,
+        cast(null as text) as kind,
         cast(null as text) as direction,
         cast(null as text) as product,
         cast(null as text) as channel,
