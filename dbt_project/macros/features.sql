@@ -61,7 +61,7 @@
 
 {#- The last moment of the grid of customers up to a moment: every second Monday, of which 1970-01-05 was one. -#}
 {% macro grid_us(us) -%}
-    ({{ us }} - mod({{ us }} - 4 * {{ day_us() }}, 14 * {{ day_us() }}))
+    ({{ us }} - mod({{ us }} + 10 * {{ day_us() }}, 14 * {{ day_us() }}))
 {%- endmacro %}
 
 {#- 1 for a customer that is active at a moment, else 0: with contracts while its row says that it is open, else if a

@@ -71,6 +71,19 @@ def forest() -> BaseEstimator:
     return RandomForestClassifier(n_estimators=50, min_samples_leaf=50, max_features="sqrt")
 
 
+def _required(fact: str, words: str, remedy: str, *, if_ends: bool) -> RequiredFacts:
+    """Return that a source must have a fact that tells who leaves, up to its clock."""
+    return RequiredFacts(
+        condition=f"fact = '{fact}'",
+        absent=f"No {words} is known, so nothing tells who leaves. {remedy}",
+        ended=(
+            f"The last {words} is known from {{last}}, long before the clock ({{clock}}): the feed may have ended, and "
+            "then nothing tells who leaves. Export it up to the clock, or set the clock to its end (AS_OF=…)."
+        ),
+        if_ends=if_ends,
+    )
+
+
 def churn(days: int) -> ModelDeclaration:
     """Return the declaration of the model that tells who leaves within so many days.
 
@@ -97,18 +110,8 @@ def churn(days: int) -> ModelDeclaration:
         primary_metric="auc",
         gates={"auc": 0.7, "pr_auc": 0.5, "ece_10": 0.05, "f1": 0.5, **COST_GATES},
         requires=(
-            RequiredFacts(
-                condition="fact in ('purchase', 'customer_closed')",
-                absent=(
-                    "No purchase and no end of a customer is known, so nothing tells who leaves. Map transactions, or "
-                    "closed_at of customers."
-                ),
-                ended=(
-                    "The last purchase or end of a customer is known from {last}, long before the clock ({clock}): if "
-                    "that feed has ended, everybody seems to leave. Export it up to the clock, or set the clock to its "
-                    "end (AS_OF=…)."
-                ),
-            ),
+            _required("purchase", "purchase", "Map transactions, or closed_at of customers.", if_ends=False),
+            _required("customer_closed", "end of a customer", "Map closed_at with its ends.", if_ends=True),
         ),
         grades={"A": 0.9, "B": 0.7, "C": 0.4, "D": 0.0},
     )

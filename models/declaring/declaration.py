@@ -47,11 +47,18 @@ class RequiredFacts:
     ended : str
         The message if these facts end long before the clock, with the times ``{last}`` and ``{clock}``: for a label
         that says that nothing has happened, of which a feed that has ended looks like proof. Empty for other labels.
+    if_ends : bool, optional
+        Whether only a source that tells when an entity ends (`Entity.ends`) needs them, or only one that does not.
     """
 
     condition: str
     absent: str
     ended: str = ""
+    if_ends: bool | None = None
+
+    def applies(self, ends: bool) -> bool:
+        """Return whether a source that tells when an entity ends, or does not, must have these facts."""
+        return self.if_ends is None or self.if_ends == ends
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,19 +94,26 @@ def _of_table(
     connection: Connection, extraction: Extraction, table: ScoredTable, scoring: Sequence[str], clock: str
 ) -> tuple[bool, list[str]]:
     """Return whether a table has scores, and the lines on them, or why there are none."""
-    mart, of_open = f"marts.{table.name}", f"open {table.entity.plural}"
+    mart = f"marts.{table.name}"
+    counted_ones = table.entity.plural if table.out_of_scope else f"open {table.entity.plural}"
     total = f"sum({table.total})" if table.total else "null"
-    listed, scored, value = connection.execute(
-        f"select count(*), count(coalesce({', '.join(table.versions)})), {total} from {mart}"
+    reasons = ", ".join(each.reason for each in table.models.values())
+    left_out = f"count(case when '{table.out_of_scope}' in ({reasons}) then 1 end)" if table.out_of_scope else "0"
+    rows, beside, scored, value = connection.execute(
+        f"select count(*), {left_out}, count(coalesce({', '.join(table.versions)})), {total} from {mart}"
     ).fetchall()[0]
+    listed = rows - beside
     if not scored:
-        finding = f"none of {listed:,} {of_open} has a score" if listed else f"no {table.entity.name} is open"
+        finding = f"none of {listed:,} {counted_ones} has a score" if listed else f"no {table.entity.name} is open"
+        if beside and not listed:
+            finding = f"all of {beside:,} {counted_ones} are {table.out_of_scope}"
         return False, [f"scored     nothing is scored: {finding}, as of {clock}"]
     # models of other entities score no row of this table
     table_models = [name for name in scoring if name in table.models]
     by_models = "" if set(table.models) <= set(table_models) else f" by {', '.join(table_models)} alone"
     worth = "" if value is None else f"; {table.total_words} {value:,.0f} {extraction.value_currency or ''}".rstrip()
-    lines = [f"scored     {scored:,} of {listed:,} {of_open}{by_models}, as of {clock}{worth}"]
+    others = f" ({beside:,} more are {table.out_of_scope})" if beside else ""
+    lines = [f"scored     {scored:,} of {listed:,} {counted_ones}{others}{by_models}, as of {clock}{worth}"]
     for heading, column in {**table.counted_in_order, **table.counted}.items():
         counted = connection.execute(
             f"select {column}, count(*) from {mart} where {column} is not null group by 1 order by 1"

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from models.declaring.columns import AS_OF, SUCCEEDED_AT, VALUE
-from models.declaring.declaration import ModelDeclaration
+from models.declaring.declaration import ModelDeclaration, RequiredFacts
 from models.untrainable import UntrainableError
 from store.features.compiled import DAY_US, Build, microseconds, open_at
 from store.warehouse.connection import Connection, Name, Scratch, columns_of, named
@@ -42,7 +42,7 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
         declaration says that this matters.
     """
     with warehouse.connect() as connection:
-        for each in declaration.requires:
+        for each in _required(declaration, extraction):
             found = connection.execute(
                 f"select 1 from {declaration.feature_view.entity.facts} where known_us < $1 and ({each.condition}) "
                 "limit 1",
@@ -54,6 +54,11 @@ def require_facts(warehouse: Warehouse, declaration: ModelDeclaration, extractio
         raise UntrainableError(over, horizon_matters=False)
 
 
+def _required(declaration: ModelDeclaration, extraction: Extraction) -> list[RequiredFacts]:
+    ends = extraction.ends.get(declaration.feature_view.entity.ends, False)
+    return [each for each in declaration.requires if each.applies(ends)]
+
+
 def ended(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extraction) -> str:
     """Say that the facts that a model requires end long before the clock, if its declaration says that this matters.
 
@@ -61,7 +66,7 @@ def ended(warehouse: Warehouse, declaration: ModelDeclaration, extraction: Extra
     """
     clock_us = microseconds(extraction.as_of)
     with warehouse.connect() as connection:
-        for each in declaration.requires:
+        for each in _required(declaration, extraction):
             if not each.ended:
                 continue
             ((last_us, longest_us),) = connection.execute(

@@ -239,7 +239,7 @@ TABLES: Mapping[str, Table] = {
                 Column(name="created_at", kind="time", required=True),
                 Column(name="plan", words_kept=True, altered="often", staged="current_plan", watched=True),
                 # the end of a contract is often entered before it comes
-                Column(name="closed_at", kind="time", not_before="created_at", ahead=True),
+                Column(name="closed_at", kind="time", ahead=True),
                 Column(name="updated_at", kind="time", altered="freely"),
             ),
             occurred="created_at",

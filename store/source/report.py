@@ -216,11 +216,18 @@ def closing_sentences(
         or one.reading.part is not None
     ):
         return
-    ends, to_come = one_row(
+    # an end of a row that is set aside is one as well
+    ends, to_come, early = one_row(
         connection,
-        f"select count(closed_at), count(*) filter (closed_at >= timestamptz '{clock.isoformat()}') "
-        "from typed_customers where check_no is null",
+        "select count(closed_at), "
+        f"count(*) filter (check_no is null and closed_at >= timestamptz '{clock.isoformat()}'), "
+        "count(*) filter (check_no is null and closed_at < created_at) from typed_customers",
     )
+    if early:
+        yield (
+            f"customers.closed_at lies before created_at in {early:,} row{'' if early == 1 else 's'}: these customers "
+            "have closed when they began."
+        )
     if to_come:
         yield (
             f"customers.closed_at lies at or after the clock in {to_come:,} row{'' if to_come == 1 else 's'}: an end "
@@ -231,6 +238,25 @@ def closing_sentences(
             "customers.closed_at has no value: customers count as having contracts, none of which has ended. If they "
             "have no contracts, say so in the mapping (customers: {columns: {closed_at: {absent: true}}})."
         )
+
+
+def spelling_sentences(connection: DuckDBPyConnection, validated: Mapping[str, Validated]) -> Iterator[str]:
+    """Yield a sentence about customers that only their transactions begin, and whose keys differ in case alone."""
+    for one in validated.values():
+        if one.binding.table.begins is None:
+            continue
+        name, key = one.binding.table.name, TABLES[one.binding.table.begins].key
+        keys, shown = one_row(
+            connection,
+            f"select coalesce(sum(spellings), 0), min(shown) from (select count(*) as spellings, "
+            f"min({key}) || ' and ' || max({key}) as shown from (select distinct {key} from typed_{name} "
+            f"where check_no is null) group by folded({key}) having count(*) > 1)",
+        )
+        if keys:
+            yield (
+                f"{name}.{key}: {keys:,} keys differ from another one in upper and lower case alone, such as {shown}. "
+                "They are different customers here; if they are not, export one spelling."
+            )
 
 
 def zone_sentences(chosen: ChosenMapping, validated: Mapping[str, Validated]) -> Iterator[str]:

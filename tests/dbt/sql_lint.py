@@ -67,7 +67,7 @@ SAME_ON_BOTH = frozenset(
     (
         "abs", "and", "array_agg", "avg", "case", "cast", "ceil", "coalesce", "count", "exists", "exp", "floor",
         "greatest", "group_concat", "lag", "lead", "least", "length", "max", "min", "mod", "not", "nullif", "or",
-        "percentile_disc", "replace", "round", "row_number", "str_position", "substring", "sum", "trunc",
+        "percentile_disc", "replace", "round", "row_number", "sqrt", "str_position", "substring", "sum", "trunc",
     )
 )  # fmt: skip
 """Functions by sqlglot's names; some have rules of their own, which say when they are not the same."""

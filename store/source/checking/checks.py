@@ -46,6 +46,9 @@ KEPT: Mapping[str, tuple[str, ...]] = {
 
 EARLIEST = "1970-01-01"
 
+LARGEST = 10**12
+"""Numbers are smaller: sums of hundredths of them fit into whole numbers of 64 bits."""
+
 FAR = "far_from_others"
 
 REMEDIES: Mapping[str, str] = {
@@ -58,6 +61,8 @@ REMEDIES: Mapping[str, str] = {
     "signs in the mapping (numbers)",
     "ambiguous_number": "State the signs in the mapping, such as numbers: {value: {decimal: ',', thousands: '.'}}, or "
     "{decimal: '.'} if it is a decimal point",
+    "number_out_of_range": "Correct the number in the CRM, or map the right column; a unit in the mapping scales it "
+    "(units)",
     "negative_number": "Correct the number in the CRM",
     "unknown_type": "Map the value in the source mapping (values)",
     "unknown_direction": "Map the value in the source mapping (values)",
@@ -176,6 +181,7 @@ def _column_checks(column: Column, binding: TableBinding, time: str, points: Poi
     elif column.kind == "number":
         yield Check("unparsable_number", name, "a number", f"{raw} is not null and {name} is null")
         yield from _ambiguous(name, points)
+        yield Check("number_out_of_range", name, f"a number below {LARGEST:,}", f"abs({name}) >= {LARGEST}")
         if not column.signed:
             yield Check("negative_number", name, "a number that is not negative", f"{name} < 0")
         elif column.unsigned_where is not None:

@@ -18,7 +18,7 @@ from store.source.checking.times import (
     unless_missing,
 )
 from store.source.contract import OVERWRITTEN
-from store.source.mapping.binding import BoundAttribute, TableBinding
+from store.source.mapping.binding import BoundAttribute, TableBinding, columns_of
 from store.source.mapping.forms import EXTRACTION, FirstOf, Flag, Substitute
 from store.source.owners import owner_table
 from store.source.reading.tables import Reading
@@ -94,7 +94,7 @@ def typed_rows(
     )
     ordinal = ""
     if binding.derive_from:
-        alike = identity(binding.derive_from)
+        alike = identity(binding)
         # the order of a database's rows is not fixed, and changes after an update
         order = "record" if reading.first_line is not None else ", ".join(map(of_source, binding.source_columns))
         ordinal = f", {alike} || '-' || row_number() over (partition by {alike} order by {order}) as derived_key"
@@ -113,14 +113,27 @@ def typed_rows(
     )
 
 
-def identity(columns: Sequence[str], cleaned: str = "cleaned") -> str:
-    """Return SQL for the hash of the columns that a key is derived from, the same for files and databases."""
-    texts = [f"{cleaned}({of_source(column)})" for column in columns]
-    # a moment can be written in many ways, and a CSV file and a database must give one hash
-    parts = ", ".join(
-        f"coalesce(epoch_us(try_cast({text} as timestamptz))::varchar, {text}, chr(30))" for text in texts
-    )
-    return f"left(sha256(concat_ws(chr(31), {parts})), 24)"
+def identity(binding: TableBinding, cleaned: str = "cleaned") -> str:
+    """Return SQL for the hash of the columns that a key is derived from, the same for files and databases.
+
+    In a key that Leadline composes by itself, a number is the same however it is written, and an empty value is that
+    of no column.
+    """
+    named: list[tuple[str | None, str]] = [(None, column) for column in binding.derive_from]
+    if binding.derives_itself:
+        named = [(name, column) for name in binding.table.key_from for column in columns_of(binding.forms[name])]
+    parts = []
+    for name, column in named:
+        text = f"{cleaned}({of_source(column)})"
+        # a moment can be written in many ways, and a CSV file and a database must give one hash
+        value = f"coalesce(epoch_us(try_cast({text} as timestamptz))::varchar, {text}, chr(30))"
+        if name is not None:
+            kind = {"time": "timestamptz", "number": "decimal(38, 6)"}.get(binding.table.column(name).kind)
+            typed = f"try_cast({text} as {kind})" if kind else "null"
+            typed = f"epoch_us({typed})" if kind == "timestamptz" else typed
+            value = f"{literal(name)} || chr(30) || coalesce({typed}::varchar, nullif({text}, ''))"
+        parts.append(value)
+    return f"left(sha256(concat_ws(chr(31), {', '.join(parts)})), 24)"
 
 
 def _is_typed(column: Column, form: str | Flag, types: Mapping[str, str]) -> bool:

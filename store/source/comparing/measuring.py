@@ -330,7 +330,7 @@ def _rekeyed(connection: DuckDBPyConnection, binding: TableBinding) -> int:
     """Count the rows read that are stored under a key of an earlier release, and have another key now."""
     form, table = binding.forms[binding.table.key], binding.table
     if binding.derive_from:
-        old, new = (identity(binding.derive_from, cleaned) for cleaned in ("cleaned_before", "cleaned"))
+        old, new = (identity(binding, cleaned) for cleaned in ("cleaned_before", "cleaned"))
         return one_row(
             connection,
             f"select count(*) from (select {old} as old, {new} as new from source_{table.name}) "

@@ -148,6 +148,7 @@ REJECTS = [
     Reject(31, "end_before_start", "projects", {"closed_at": "2024-03-05"}),
     Reject(32, "closed_without_time", "projects", {"closed_at": ""}),
     Reject(33, "ambiguous_number", "projects", {"value": "250.000"}),
+    Reject(34, "number_out_of_range", "projects", {"value": "4111111111111111"}),
 ]
 
 

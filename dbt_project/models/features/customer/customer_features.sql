@@ -72,7 +72,10 @@ with facts as (
         case when fact = 'purchase' then fact_number end as purchase_number,
         case when fact = 'purchase' then known_us - purchase_before_us end as gap_us,
         -- squares of whole seconds: their sum is an integer
-        case when fact = 'purchase' then {{ whole_seconds('known_us - purchase_before_us') }} end as gap_seconds,
+        case
+            when fact = 'purchase' and purchase_before_us is not null
+                then {{ whole_seconds('greatest(known_us - purchase_before_us, 0)') }}
+        end as gap_seconds,
         case when fact = 'refund' then occurred_us end as refund_us,
         case when fact = 'payment' then occurred_us end as payment_us,
         case when fact = 'opened' and {{ email }} then occurred_us end as email_opened_us,
