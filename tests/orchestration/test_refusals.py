@@ -102,39 +102,6 @@ def test_to_score_features_whose_proof_fails(own: Home) -> None:
     assert Proving(accepted=accepted).accepts(read(own.path / "compiled" / "feature_store.json").sha256)
 
 
-@pytest.mark.slow(50)
-def test_to_train_without_a_matured_label_keeps_the_champion_and_the_other_model_goes_on(own: Home) -> None:
-    champions = own.ask("from ml.ml_champions order by all")
-
-    run = own.run(LEADLINE_CONVERSION_HORIZON_DAYS="3000")
-
-    assert run.code == 0, run.err[-3000:]
-    last = (
-        "select model, outcome, rule, version from ml.ml_decisions where kind = 'promotion' "
-        "qualify row_number() over (partition by model order by decided_at desc) = 1 order by model"
-    )
-    (conversion, _, action) = own.ask(last)
-    assert conversion == ("conversion", "refuse", "untrainable", "none")
-    assert action[:3] == ("next_best_action", "keep", "same_version")
-    assert own.ask("from ml.ml_champions order by all") == champions
-    (line,) = [line for line in run.out.splitlines() if line.startswith("model      conversion: not trained: ")]
-    assert "no label over 3000 days has matured" in line
-    assert re.search(r"HORIZON=\d+ would probably pass \(auc 0\.\d+\)", line)
-    assert f"The champion is {champions[0][1]}." in line
-    ((evidence,),) = own.ask("select evidence from ml.ml_decisions where rule = 'untrainable' and model = 'conversion'")
-    trials = json.loads(evidence)["shorter"]["trials"]
-    horizons = [each["horizon_days"] for each in trials]
-    assert horizons == sorted(horizons, reverse=True)
-    assert any(each["passes"] for each in trials)
-    assert all((f"HORIZON={each['horizon_days']} would probably pass" in line) == each["passes"] for each in trials)
-    assert "unscored" not in run.out
-    assert ask(
-        own.published,
-        "select distinct conversion_model_version, conversion_unscored_reason, next_best_action is null "
-        "from marts.lead_scores",
-    ) == [(champions[0][1], None, False)]
-
-
 @pytest.mark.slow(55)
 def test_to_train_any_model_on_a_source_that_has_just_begun(empty: Home) -> None:
     began = empty.settings["LEADLINE_SOURCE"]
