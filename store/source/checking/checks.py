@@ -46,8 +46,8 @@ KEPT: Mapping[str, tuple[str, ...]] = {
 
 EARLIEST = "1970-01-01"
 
-LARGEST = 10**12
-"""Numbers are smaller: sums of hundredths of them fit into whole numbers of 64 bits."""
+LARGEST = 10**14
+"""Numbers are smaller: a hundred times as much fits into the 18 digits of a decimal, as features need it."""
 
 FAR = "far_from_others"
 
