@@ -28,8 +28,9 @@
     where as_of = {{ timestamp_from_us(clock_us()) }}
 {%- endmacro %}
 
-{#- The rows of the relation `scored` that a history lacks, by their key: the entity, as_of and the versions. -#}
-{% macro new_scores(key) -%}
+{#- The rows of the relation `scored` that a history lacks, by the key of the entity, as_of and the versions, which may
+    be null. PostgreSQL joins by hash on `=` alone. -#}
+{% macro new_scores(key, versions) -%}
     select scored.*
     from scored
     {%- if is_incremental() %}
@@ -37,9 +38,29 @@
             select 1
             from {{ this }} as history
             where
-                {%- for column in key %}
-                {{ 'and ' if not loop.first }}history.{{ column }} is not distinct from scored.{{ column }}
+                history.{{ key }} = scored.{{ key }}
+                and history.as_of = scored.as_of
+                {%- for version in versions %}
+                and history.{{ version }} is not distinct from scored.{{ version }}
                 {%- endfor %}
         )
     {%- endif %}
+{%- endmacro %}
+
+{#- A row if a mart has not exactly the entities of the relation `expected_rows`: rows out = rows in. -#}
+{% macro rows_differ(mart, key) -%}
+    counts as (
+        select
+            (select count(*) from expected_rows) as expected,
+            (select count(*) from {{ mart }}) as found,
+            (
+                select count(*)
+                from {{ mart }} as scores
+                inner join expected_rows on scores.{{ key }} = expected_rows.{{ key }}
+            ) as matched
+    )
+
+    select *
+    from counts
+    where found <> expected or matched <> expected
 {%- endmacro %}

@@ -36,7 +36,7 @@ with scored as (
 
 new_scores as (
 
-    {{ new_scores(['customer_id', 'as_of', 'churn_30d_model_version', 'churn_60d_model_version']) }}
+    {{ new_scores('customer_id', ['churn_30d_model_version', 'churn_60d_model_version']) }}
 
 )
 

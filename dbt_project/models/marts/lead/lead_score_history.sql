@@ -49,9 +49,7 @@ with scored as (
 
 new_scores as (
 
-    {{ new_scores([
-        'lead_id', 'as_of', 'conversion_model_version', 'action_model_version', 'value_model_version',
-    ]) }}
+    {{ new_scores('lead_id', ['conversion_model_version', 'action_model_version', 'value_model_version']) }}
 
 )
 
