@@ -239,9 +239,9 @@ def leave_unknown_keys_out(connection: DuckDBPyConnection, validated: Mapping[st
                 "returning 1"
             ).fetchall()
             if rows:
-                name_one = "row names" if len(rows) == 1 else "rows name"
+                rows_name = "row names" if len(rows) == 1 else "rows name"
                 yield (
-                    f"{name}: {len(rows):,} {name_one} a {owner.one} that is not there ({key}), and something else "
+                    f"{name}: {len(rows):,} {rows_name} a {owner.one} that is not there ({key}), and something else "
                     "that is: they belong to that alone."
                 )
 
