@@ -26,8 +26,8 @@ def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
     """Return the ceilings of a candidate's metrics on its held-out rows.
 
     For the next action these are the accuracy, the weighted F1 and the recall of a predictor that knows the playbook of
-    the reps, but not when they leave it (`simulation.ceiling`). For conversion it is the AUC of the true probability,
-    which also uses hidden values (`simulation.truth`), on a sample.
+    the reps, but not when they leave it (`simulation.ceiling`). For conversion, and for customers who leave, it is the
+    AUC of the true probability, which also uses hidden values (`simulation.truth`), on a sample.
 
     Parameters
     ----------
@@ -43,8 +43,7 @@ def ceiling(source: str, label: str, candidate: Candidate) -> dict[str, float]:
         By the name of the gate; empty if the source is no simulation, or the ceiling is not defined.
     """
     export = Path(source)
-    needed = [export / "truth" / name for name in ("simulation.json", "decisions.parquet")]
-    if label not in _OF_LABEL or "://" in source or not all(path.is_file() for path in needed):
+    if label not in _OF_LABEL or "://" in source or not (export / "truth" / "simulation.json").is_file():
         return {}
     return _OF_LABEL[label](export, candidate.held_out(), candidate)
 
@@ -70,20 +69,36 @@ def _of_next_action(export: Path, held_out: pd.DataFrame, candidate: Candidate) 
 
 
 def _of_conversion(export: Path, held_out: pd.DataFrame, candidate: Candidate) -> dict[str, float]:
-    from sklearn.metrics import roc_auc_score
-
     from simulation.truth import Truth
 
     rows = held_out.sample(min(SAMPLE, len(held_out)), random_state=0)
-    if rows[TRUTH].nunique() < 2:
-        return {}
     chances = Truth.of(export).conversion(
         rows[candidate.key].to_numpy(),
         _moments(rows),
         horizon_days=candidate.manifest["horizon_days"],
         branches=BRANCHES,
     )
-    return {"auc": float(roc_auc_score(rows[TRUTH].astype(int), chances.probability))}
+    return _ranked(rows, chances.probability)
+
+
+def _of_leaving(export: Path, held_out: pd.DataFrame, candidate: Candidate) -> dict[str, float]:
+    from simulation.customers.truth import CustomerTruth
+
+    # the truth is known of midnights
+    rows = held_out[held_out[AS_OF] == held_out[AS_OF].dt.normalize()]
+    rows = rows.sample(min(SAMPLE, len(rows)), random_state=0)
+    chances = CustomerTruth.of(export).leaving(
+        rows[candidate.key].to_numpy(), _moments(rows), horizon_days=candidate.manifest["horizon_days"]
+    )
+    return _ranked(rows, chances.probability)
+
+
+def _ranked(rows: pd.DataFrame, probability: np.ndarray) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    if rows[TRUTH].nunique() < 2:
+        return {}
+    return {"auc": float(roc_auc_score(rows[TRUTH].astype(int), probability))}
 
 
 def _moments(rows: pd.DataFrame) -> np.ndarray:
@@ -91,5 +106,10 @@ def _moments(rows: pd.DataFrame) -> np.ndarray:
     return moments
 
 
-_OF_LABEL = {"next_action": _of_next_action, "conversion": _of_conversion}
+_OF_LABEL = {
+    "next_action": _of_next_action,
+    "conversion": _of_conversion,
+    "churn_30d": _of_leaving,
+    "churn_60d": _of_leaving,
+}
 """Functions that compute ceilings from the truth of a simulation, by label model."""

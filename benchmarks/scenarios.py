@@ -31,12 +31,16 @@ from models.decisions.drift import judge
 from models.decisions.retraining import decide_retraining
 from models.declared.registry import DECLARATIONS
 from models.evaluation import validation
+from models.evaluation.census import census_clocks
+from models.learning.splitting import temporal_split
 from models.training.training import train
 from models.training.training_set import freeze
 from models.versions.candidate import evaluate
 from simulation import simulate
 from simulation.scenarios import CUSTOMER_SCENARIOS, SCENARIOS
 from store.artifacts import ArtifactStore
+from store.features.compiled import Build, in_order, timestamp_literal
+from store.features.training_rows import census_in, training_rows
 from store.ledger.champions import load_champion
 from store.ledger.decisions import record_decision
 from store.ledger.measurements import record_drift, record_source_health
@@ -80,7 +84,7 @@ SCENARIOS_OF = {"lead": SCENARIOS, "customer": CUSTOMER_SCENARIOS}
 ASSESSED_ROWS = 2_000
 """Rows for cross-validation and learning curve of each version; no decision here depends on these."""
 
-ASKS_FOR_TRAINING = ("price_shock", "source_mix", "concept_change", "price_rise")
+ASKS_FOR_TRAINING = ("price_shock", "source_mix", "concept_change", "price_rise", "outage")
 """Scenarios in which the world changes. In the others the source breaks: a person is called, no model is trained."""
 
 
@@ -206,6 +210,7 @@ class Company:
         self.names = names
         self.artifacts = artifacts
         self.references: dict[str, Reference] = {}
+        self.compiled = Build(variables={"as_of": END.isoformat()}, models=in_order(models))
         export = folder / "crm"
         simulate(
             export, leads=LEADS, months=MONTHS, seed=seed, start=START, progress=False,
@@ -237,14 +242,12 @@ class Company:
         """Train a model on labels matured by a clock; return whether the version became champion."""
         import pandas as pd
 
-        frame = self.connection.execute(
-            f"select features.*, labels.{declaration.label_column}{_success(declaration)} "
-            f"from {declaration.scoped_view} as features "
-            f"inner join labels.{declaration.label} as labels using ({declaration.feature_view.key}, as_of) "
-            "where labels.matures_at <= $clock",
-            {"clock": clock},
-        ).df()
-        frozen = freeze(frame, declaration, self.artifacts.training_sets(declaration.name), pd.Timestamp(clock))
+        frame = training_rows(self.connection, declaration, _labels(declaration, clock))
+        now = pd.Timestamp(clock)
+        clocks = census_clocks(temporal_split(frame, declaration).cut, now, declaration.horizon_days)
+        with self.connection.scratch("census") as space:
+            census = census_in(self.connection, space, self.compiled, declaration, clocks)
+        frozen = freeze(frame, declaration, self.artifacts.training_sets(declaration.name), now, census)
         version = train(declaration, frozen, self.artifacts.versions(declaration.name))
         evaluation = evaluate(version)
         run_id = f"{reason} {clock.isoformat()}"
@@ -409,11 +412,14 @@ def _counts(numbers: Sequence[int]) -> str:
     return ", ".join(f"{number} in {seeds}" for number, seeds in sorted(Counter(numbers).items()))
 
 
-def _success(declaration: ModelDeclaration) -> str:
-    # a success after the clock is not known at the clock
-    if declaration.success_weight == 1:
-        return ""
-    return ", case when labels.succeeded_at <= $clock then labels.succeeded_at end as succeeded_at"
+def _labels(declaration: ModelDeclaration, clock: datetime) -> str:
+    """Return the labels that had matured by a clock, as SQL; a success after it is not known."""
+    moment = timestamp_literal(clock)
+    known = f"replace (case when succeeded_at <= {moment} then succeeded_at end as succeeded_at)"
+    return (
+        f"(select * {known if declaration.success_weight != 1 else ''} from labels.{declaration.label} "
+        f"where matures_at <= {moment})"
+    )
 
 
 def _one_core() -> None:

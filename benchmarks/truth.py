@@ -19,14 +19,21 @@ from benchmarks.ceilings import ceiling
 from benchmarks.compiled import DATABASE, FAULTLESS, build, for_simulations
 from benchmarks.measuring import Figure, Report, clean_environment, measured
 from models.declared.registry import DECLARATIONS
+from models.declaring.columns import AS_OF
 from models.learning.fitting import fit, predict
 from models.learning.frames import model_input
 from models.learning.splitting import sample_weights
+from models.training import training_set as frozen
 from models.versions.candidate import TRUTH, Candidate, load
 from simulation import simulate
+from store.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     import pandas as pd
+
+    from models.declaring.declaration import ModelDeclaration
 
 LEADS = 10_000
 TIMES_MORE = 10
@@ -50,7 +57,7 @@ def run() -> Report:
             versions = trained(home)
             figures += in_company(company, export, versions, details)
             if company == "default":
-                figures.append(with_more_leads(home, versions["conversion"][0], details))
+                figures += with_more([versions["conversion"][0]], details)
     return Report(name="truth", figures=figures, details=details)
 
 
@@ -73,6 +80,8 @@ def in_company(
     figures = []
     for name, (version, metrics, missed) in versions.items():
         known = ceiling(str(export), DECLARATIONS[name].label, version)
+        if not known:
+            continue
         details.append(f"{company}, {name}: " + ("all gates met" if not missed else "missed: " + "; ".join(missed)))
         found = {**metrics, **{f"recall_{outcome}": value for outcome, value in metrics.get("recall", {}).items()}}
         details += [f"  {metric} {found[metric]:.4f}, ceiling {best:.4f}" for metric, best in known.items()]
@@ -101,45 +110,78 @@ def in_company(
     return figures
 
 
-def with_more_leads(home: Path, version: Candidate, details: list[str]) -> Figure:
-    """Return how much the AUC of conversion rises when the model learns from ten times as many leads."""
+def with_more(versions: Sequence[Candidate], details: list[str], **company: Any) -> list[Figure]:
+    """Return how much the AUC of each model rises when it learns from ten times as many leads of the same company.
+
+    Parameters
+    ----------
+    versions : sequence of Candidate
+        Of one home.
+    details : list of str
+    **company : object
+        The company, as `simulation.simulate` takes it.
+    """
     from sklearn.metrics import roc_auc_score
 
-    declared = DECLARATIONS[version.model]
-    cut = datetime.fromisoformat(version.manifest["split"]["cut"])
-    held_out = version.held_out()
-    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        connection.register("held_out", held_out)
-        later = connection.execute(
-            f"select features.*, labels.converted {_FROM} semi join held_out using (lead_id, as_of)"
-        ).df()
+    figures = []
+    cuts = {version.model: datetime.fromisoformat(version.manifest["split"]["cut"]) for version in versions}
+    for version, (declared, more) in zip(versions, _learnt_before(cuts, company), strict=True):
+        key = [version.key, AS_OF]
+        held_out = version.held_out()
+        later = held_out[key].merge(training_set(version), on=key, validate="one_to_one")
+        fitted = fit(
+            declared,
+            model_input(more, version.features),
+            more[declared.label_column],
+            sample_weights(more, declared, cuts[version.model]),  # type: ignore[arg-type]
+        )
+        probability = predict(fitted, model_input(later, version.features), declared.task)[:, 0]
+        much = float(roc_auc_score(later[declared.label_column].astype(int), probability))
+        own = float(roc_auc_score(held_out[TRUTH].astype(int), held_out[f"probability_{declared.outcomes[0]}"]))
+        entity = declared.feature_view.entity
+        details.append(
+            f"{version.model} learnt from {len(more):,} rows of {more[version.key].nunique():,} {entity.plural}: "
+            f"AUC {much:.4f}"
+        )
+        figures.append(
+            Figure(
+                name=f"AUC of {version.model}: what ten times as many {entity.plural} add",
+                value=much - own,
+                bound=0.02,
+                digits=4,
+            )
+        )
+    return figures
+
+
+def training_set(version: Candidate) -> pd.DataFrame:
+    """Return the rows of the frozen training set of a version of a home."""
+    sets = ArtifactStore(root=str(version.directory.parents[2]), reports_address="").training_sets(version.model)
+    return frozen.load(sets / version.manifest["training_set"]).frame()
+
+
+def _learnt_before(
+    cuts: dict[str, datetime], company: dict[str, Any]
+) -> Iterator[tuple[ModelDeclaration, pd.DataFrame]]:
+    """Yield for each model the rows of a larger company whose labels had matured by a moment."""
     with tempfile.TemporaryDirectory(prefix="leadline-benchmark-") as folder:
-        more = _matured_rows(Path(folder), LEADS * TIMES_MORE, cut)
-    more = more[more["lead_created_at"] < cut]
-    features = version.features
-    fitted = fit(
-        declared,
-        model_input(more, features),
-        more[declared.label_column],
-        sample_weights(more, declared, cut),  # type: ignore[arg-type]
-    )
-    probability = predict(fitted, model_input(later, features), declared.task)[:, 0]
-    much = float(roc_auc_score(later[declared.label_column], probability))
-    own = float(roc_auc_score(held_out[TRUTH].astype(int), held_out[f"probability_{declared.outcomes[0]}"]))
-    details.append(f"conversion learnt from {len(more):,} rows of {more['lead_id'].nunique():,} leads: AUC {much:.4f}")
-    return Figure(name="AUC of conversion: what ten times as many leads add", value=much - own, bound=0.02, digits=3)
-
-
-_FROM = "from features.lead_features as features inner join labels.conversion as labels using (lead_id, as_of)"
-
-
-def _matured_rows(folder: Path, leads: int, matured_by: datetime) -> pd.DataFrame:
-    """Return features and conversions of a larger export, for labels that had matured by a moment."""
-    export = folder / "crm"
-    simulate(export, leads=leads, seed=OTHER_SEED, progress=False, company=FAULTLESS)
-    models = for_simulations(folder, matured_by)
-    with duckdb.connect(str(folder / f"{DATABASE}.duckdb")) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        build(connection, export, (model for model in models if model.name != "next_action"))
-        return connection.execute(f"select features.*, labels.converted {_FROM}").df()
+        export = Path(folder) / "crm"
+        simulate(export, leads=LEADS * TIMES_MORE, seed=OTHER_SEED, progress=False, **{"company": FAULTLESS, **company})
+        models = for_simulations(Path(folder), max(cuts.values()), contractual=company.get("contractual", False))
+        labels = {DECLARATIONS[name].label for name in cuts}
+        with duckdb.connect(str(Path(folder) / f"{DATABASE}.duckdb")) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            build(connection, export, (model for model in models if model.schema != "labels" or model.name in labels))
+            for name, cut in cuts.items():
+                declared = DECLARATIONS[name]
+                entity = declared.feature_view.entity
+                before = "" if entity.lasting else f"and features.{entity.split_by} < $1"
+                yield (
+                    declared,
+                    connection.execute(
+                        f"select features.*, labels.{declared.label_column} from {declared.scoped_view} as features "
+                        f"inner join labels.{declared.label} as labels using ({entity.key}, as_of) "
+                        f"where labels.matures_at <= $1 {before}",
+                        [cut],
+                    ).df(),
+                )

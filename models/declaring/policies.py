@@ -36,7 +36,8 @@ class DriftPolicy:
     ----------
     shown_only : tuple of str
         Features that are measured without a bound, because they move with the season (the age of the entities follows
-        how many came in which month) or with how long their history has been kept.
+        how many came in which month), with how long lasting entities have been there, or with how long their history
+        has been kept.
     window_days : int
         Length of the current window, which ends at the clock, and of the reference window, which ends when the
         champion was trained. Whole months of days, so that weekdays weigh about the same on both sides.

@@ -101,7 +101,7 @@ def test_feature_is_catalogued(column: dict[str, Any]) -> None:
     for key, known in CATALOGUE.items():
         assert meta.get(key) in known, f"meta.{key}: expected one of {sorted(known)}, found {meta.get(key)!r}"
     assert set(meta) <= {*CATALOGUE, "dropped", "drifts"}
-    assert meta.get("drifts") in (None, "season", "own_history")
+    assert meta.get("drifts") in (None, "season", "tenure", "events", "own_history")
     ending = name.rsplit("_", 1)[-1]
     assert meta["window"] == ending or ending not in CATALOGUE["window"], "another window than the name says"
     said = [unit for unit, pattern in UNITS_IN_NAMES.items() if re.search(pattern, name)]

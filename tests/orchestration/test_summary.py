@@ -86,3 +86,9 @@ def test_features_that_a_person_confirmed_are_named(own: Home) -> None:
         )
     said = summarize(settings(own.environment()))
     assert said.count("suspected of hindsight, and confirmed by a person: zip_prefix\n") == 1
+
+
+def test_what_a_person_accepted_of_an_extraction_is_said(own: Home) -> None:
+    with duckdb.connect(str(own.warehouse)) as connection:
+        connection.execute("update raw.extraction set accepted = $1", [json.dumps(["all is lost"])])
+    assert "\naccepted   all is lost\n" in summarize(settings(own.environment()))
