@@ -62,7 +62,9 @@ FIRST_SEED = 100
 """Smaller seeds were used to choose the bounds."""
 
 UNCHANGED = "unchanged"
-LEADS = 12_000
+LEADS = {"lead": 12_000, "customer": 6_000}
+"""Leads of a company, by the entity that is watched: about 1,100 of 6,000 are customers when the watch begins."""
+
 MONTHS = 27
 START = date(2024, 7, 1)
 TRAINED = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,6 +135,12 @@ def run(entity: str = "lead") -> Report:
 def watched(entity: str) -> tuple[str, ...]:
     """Return the names of the models of an entity that are watched."""
     return tuple(name for name, each in WITHOUT_AGE.items() if each.feature_view.entity.name == entity)
+
+
+def entity_of(names: Iterable[str]) -> str:
+    """Return the entity of some models."""
+    (found,) = {WITHOUT_AGE[name].feature_view.entity.name for name in names}
+    return found
 
 
 def watch_all(seeds: Iterable[int], scenarios: Sequence[str], names: Sequence[str]) -> list[Watch]:
@@ -211,10 +219,10 @@ class Company:
         self.artifacts = artifacts
         self.references: dict[str, Reference] = {}
         self.compiled = Build(variables={"as_of": END.isoformat()}, models=in_order(models))
-        export = folder / "crm"
+        export, entity = folder / "crm", entity_of(names)
         simulate(
-            export, leads=LEADS, months=MONTHS, seed=seed, start=START, progress=False,
-            company=FAULTLESS, customers_only={*names} <= {*watched("customer")},
+            export, leads=LEADS[entity], months=MONTHS, seed=seed, start=START, progress=False,
+            company=FAULTLESS, customers_only=entity == "customer",
             scenario=scenario, scenario_date=None if scenario is None else CHANGED.date(),
         )  # fmt: skip
         self.warehouse = folder / f"{DATABASE}.duckdb"
@@ -330,7 +338,7 @@ class Company:
 def report(watches: Sequence[Watch]) -> Report:
     """Summarize the records."""
     quiet = [watch for watch in watches if watch.scenario is None]
-    days = (CHANGED - TRAINED).days
+    days, leads = (CHANGED - TRAINED).days, LEADS[entity_of(watches[0].retrained)]
     noisy = [watch for watch in quiet if watch.failed]
     figures = [
         Figure(name=f"quiet companies with a failed check in {days} days, of {len(quiet)}", value=len(noisy), bound=0,
@@ -350,7 +358,7 @@ def report(watches: Sequence[Watch]) -> Report:
         ),
     ]  # fmt: skip
     details = [
-        f"{len(quiet)} seeds, {LEADS:,} leads over {MONTHS} months; days after the change: median (range), seeds",
+        f"{len(quiet)} seeds, {leads:,} leads over {MONTHS} months; days after the change: median (range), seeds",
         f"quiet: {sum(watch.alarms for watch in quiet)} of {sum(watch.looks for watch in quiet)} daily looks found a "
         "failed check",
     ]

@@ -98,7 +98,7 @@ def test_looks_are_dense_after_the_change_and_reach_the_end() -> None:
 
 @pytest.fixture
 def company(tmp_path: Path, models: list[Model], monkeypatch: pytest.MonkeyPatch) -> Iterator[Company]:
-    monkeypatch.setattr(scenarios, "LEADS", 1_000)
+    monkeypatch.setitem(scenarios.LEADS, "lead", 1_000)
     made = Company(
         tmp_path / "quiet",
         ArtifactStore(root=str(tmp_path), reports_address=""),
