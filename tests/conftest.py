@@ -138,12 +138,6 @@ def own(filled: Home, tmp_path: Path) -> Home:
     return filled.copy(tmp_path / "home", LEADLINE_SOURCE=source_of(filled))
 
 
-@pytest.fixture
-def empty(filled: Home, tmp_path: Path) -> Home:
-    """Return an empty home for one test, which reads the CRM of the filled one."""
-    return Home(tmp_path / "home", {"LEADLINE_SOURCE": source_of(filled), **HORIZON})
-
-
 def source_of(home: Home) -> str:
     """Return the source that a home was filled from."""
     return str(home.ask("select source from raw.extraction")[0][0])

@@ -12,7 +12,7 @@ from benchmarks.compiled import DATABASE, Model
 from benchmarks.feature_measuring import Taken, assert_equal, by_hand
 from benchmarks.feature_queries import FORTY
 from benchmarks.feature_sql import JOIN, PACKED, RUNNING, SAME, VIEW, Form, Workload, figures
-from benchmarks.feature_workload import SIZES, connect, create, fill, given, observe, of_the_view
+from benchmarks.feature_workload import connect, create, fill, given, observe, of_the_view
 from benchmarks.measuring import MeasurementError
 
 if TYPE_CHECKING:
@@ -31,12 +31,11 @@ def facts(models: list[Model], tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.mark.parametrize("density", ["dense", "sparse"])
 def test_every_form_computes_what_the_view_computes(
-    facts: Path, models: list[Model], in_this_process: Callable[..., None], tmp_path: Path
+    facts: Path, models: list[Model], in_this_process: Callable[..., None], tmp_path: Path, density: str
 ) -> None:
-    """Where observations are dense; sparse ones are those of the benchmark that runs to its end."""
     in_this_process(feature_sql)
-    density = "dense"
     described, observations = observe(facts, density)
     assert described.startswith(f"{LEADS} leads, ")
     view, same, *others = feature_sql._on_duckdb(facts, models, feature_sql.FORMS[density], 1)
@@ -144,23 +143,3 @@ def test_figures_compare_medians_with_the_best_by_hand_and_observations_with_eac
         "time of an observation, X sparse over M sparse": (pytest.approx(1.1), "met"),
         "time of an observation, M dense over M sparse": (2.0, "MISSED"),
     }
-
-
-def test_the_benchmark_runs_to_its_end_and_says_what_it_left_out(
-    models: list[Model], in_this_process: Callable[..., None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every form of every engine gives the values of the view."""
-    in_this_process(feature_sql)
-    monkeypatch.setitem(SIZES, "S", LEADS)
-    monkeypatch.setattr(feature_sql, "WORKLOADS", {"S": {"sparse": 1}})
-    monkeypatch.setattr(peers, "FEAST", "./no such package")
-    on_duckdb = feature_sql.compiled
-    monkeypatch.setattr(
-        feature_sql, "compiled", lambda *given, **target: on_duckdb(*given, **target) if target else models
-    )
-    report = feature_sql.run(("S",))
-    assert report.details[0].startswith("Feast is left out: ./no such package cannot be installed: ")
-    engines = [line.split()[0] for line in report.details[4:]]
-    assert engines == [*["DuckDB"] * 5, *["Polars"] * 2, *["PostgreSQL"] * 4, "pandas"]
-    assert any(figure.name.startswith("S sparse: PostgreSQL") for figure in report.figures)
-    assert all(figure.value > 0 for figure in report.figures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -14,7 +13,7 @@ import pytest
 from assets.platform.resources import Proving
 from orchestration.__main__ import main
 from store.features.compiled import read
-from tests.homes import Finished, Home, ask, contents
+from tests.homes import Finished, Home, contents
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,33 +87,6 @@ def test_to_score_features_whose_proof_fails(own: Home) -> None:
     # what it names is what a person accepts this build by; what follows of that stands in test_compiled.py
     (accepted,) = re.findall(r"LEADLINE_ACCEPT_PROOF=(\w+)", run.err)
     assert Proving(accepted=accepted).accepts(read(own.path / "compiled" / "feature_store.json").sha256)
-
-
-@pytest.mark.slow(55)
-def test_to_train_any_model_on_a_source_that_has_just_begun(empty: Home) -> None:
-    began = empty.settings["LEADLINE_SOURCE"]
-    with duckdb.connect() as connection:
-        (first,) = connection.execute(f"select min(created_at) from '{began}/leads.parquet'").fetchall()[0]
-    early = {"LEADLINE_AS_OF": (first + timedelta(days=3)).isoformat()}
-
-    run = empty.run(**early)
-
-    assert run.code == 0, run.err[-3000:]
-    assert run.out.strip().startswith("scored     nothing is scored: none of ")
-    assert "expected value" not in run.out
-    won, matured = "No project was won in the whole source", "no label over 7 days has matured"
-    assert re.search(f"^unscored   conversion: {won}", run.out, re.MULTILINE)
-    assert re.search(f"^unscored   next_best_action: .*{matured}", run.out, re.MULTILINE)
-    rows = ask(
-        empty.published,
-        "select distinct coalesce(conversion_model_version, action_model_version), conversion_unscored_reason, "
-        "action_unscored_reason from marts.lead_scores",
-    )
-    assert len(rows) == 1
-    assert rows[0][0] is None
-    assert rows[0][1].startswith(won)
-    assert matured in rows[0][2]
-    assert empty.ask("select count(*) from marts.lead_score_history") == [(0,)]
 
 
 @pytest.mark.parametrize(
